@@ -1,0 +1,1 @@
+"""The ``specdrive`` command, generation with language models, runs and reports."""

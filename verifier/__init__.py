@@ -1,0 +1,1 @@
+"""Vocabulary, controllers, worlds as transition systems, specifications and model checking."""

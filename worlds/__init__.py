@@ -1,0 +1,1 @@
+"""Scenarios: worlds as data, the builder that makes transition systems of them, and checks."""
