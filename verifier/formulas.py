@@ -1,4 +1,4 @@
-"""Parsing formulas with Spot: syntax errors with a caret, unknown propositions with a suggestion."""
+"""Parsing formulas with Spot: syntax errors with a caret, unknown names with a suggestion."""
 
 from __future__ import annotations
 
