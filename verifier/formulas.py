@@ -7,8 +7,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-import spot
-
+from verifier.bindings import spot
 from verifier.errors import InputError
 
 Formula = Any

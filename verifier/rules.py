@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import spot
-
+from verifier.bindings import spot
 from verifier.errors import InputError
 from verifier.formulas import Formula, atomic_propositions, parse_boolean, parse_ltl
 from verifier.vocabulary import Vocabulary
