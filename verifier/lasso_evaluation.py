@@ -26,6 +26,17 @@ def holds(formula: str, prefix: Sequence[Letter], cycle: Sequence[Letter]) -> bo
     Raises:
         ValueError: Syntax error, or an empty cycle.
     """
+    return bool(truth_table(parse(formula), prefix, cycle)[-1] & 1)
+
+
+def truth_table(
+    program: Sequence[Node], prefix: Sequence[Letter], cycle: Sequence[Letter]
+) -> list[int]:
+    """For each node the positions of the lasso at which it holds (bit i: position i).
+
+    Raises:
+        ValueError: An empty cycle.
+    """
     if not cycle:
         raise ValueError("a lasso needs a cycle of at least one letter")
     letters = (*prefix, *cycle)
@@ -35,7 +46,7 @@ def holds(formula: str, prefix: Sequence[Letter], cycle: Sequence[Letter]) -> bo
         """Positions whose successor is in ``x``; the last one's is the first of the cycle."""
         return x >> 1 | (last if x & loop else 0)
 
-    return bool(_evaluate(parse(formula), letters, after, after) & 1)
+    return _evaluate(program, letters, after, after)
 
 
 def holds_finite(formula: str, trace: Sequence[Letter]) -> bool:
@@ -49,8 +60,8 @@ def holds_finite(formula: str, trace: Sequence[Letter]) -> bool:
     if not trace:
         raise ValueError("a trace needs at least one letter")
     last = 1 << (len(trace) - 1)
-    truth = _evaluate(parse(formula), trace, lambda x: x >> 1 | last, lambda x: x >> 1)
-    return bool(truth & 1)
+    table = _evaluate(parse(formula), trace, lambda x: x >> 1 | last, lambda x: x >> 1)
+    return bool(table[-1] & 1)
 
 
 def first_violation(formula: str, prefix: Sequence[Letter], cycle: Sequence[Letter]) -> int | None:
@@ -78,12 +89,12 @@ def first_violation(formula: str, prefix: Sequence[Letter], cycle: Sequence[Lett
 
 
 def _evaluate(
-    program: tuple[Node, ...],
+    program: Sequence[Node],
     letters: Sequence[Letter],
     weak_next: Callable[[int], int],
     strong_next: Callable[[int], int],
-) -> int:
-    """The positions (bit i: position i) at which the last node of ``program`` holds."""
+) -> list[int]:
+    """For each node the positions at which it holds, given what ``next`` means at the end."""
     everywhere = (1 << len(letters)) - 1
     truth: list[int] = []
     for node in program:
@@ -108,7 +119,7 @@ def _evaluate(
             case _:  # release
                 value = _fixpoint(lambda z, x=x: x[1] & (x[0] | weak_next(z)), everywhere)
         truth.append(value)
-    return truth[-1]
+    return truth
 
 
 def _informative(program: tuple[Node, ...], letters: Sequence[Letter]) -> bool:
