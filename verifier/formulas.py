@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -77,6 +77,13 @@ def check_known(
                 place=place,
                 remedy=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}",
             )
+
+
+def map_children(formula: Formula, function: Callable[[Formula], Formula]) -> Formula:
+    """The formula with ``function`` applied to its children in order (also below ``X[!]``)."""
+    if formula.kindstr() == "strong_X":
+        return spot.formula.unop(formula.kind(), function(formula[0]))
+    return formula.map(function)
 
 
 def atomic_propositions(formula: Formula) -> tuple[str, ...]:

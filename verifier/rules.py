@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from verifier.bindings import spot
 from verifier.errors import InputError
-from verifier.formulas import Formula, atomic_propositions, parse_boolean, parse_ltl
+from verifier.formulas import Formula, atomic_propositions, map_children, parse_boolean, parse_ltl
 from verifier.vocabulary import Vocabulary
 from verifier.yaml_files import load_mapping
 
@@ -50,7 +50,7 @@ class Specification:
         def substitute(node: Formula) -> Formula:
             if node.is_literal() and node._is(spot.op_ap):
                 return spot.formula("1" if str(node).strip('"') in present else "0")
-            return node.map(substitute)
+            return map_children(node, substitute)
 
         return bool(substitute(spot.formula(self.applies_if)).is_tt())
 
@@ -235,4 +235,4 @@ def _definitions(data: Any, letters: tuple[str, ...], file: object) -> dict[str,
 def _expand(formula: Formula, definitions: dict[str, Formula]) -> Formula:
     if formula._is(spot.op_ap):
         return definitions.get(str(formula).strip('"'), formula)
-    return formula.map(lambda child: _expand(child, definitions))
+    return map_children(formula, lambda child: _expand(child, definitions))

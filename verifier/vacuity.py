@@ -1,9 +1,9 @@
 """Vacuity by subformula replacement (Beer et al. 2001; Kupferman & Vardi 2003).
 
 A formula that holds is vacuous if it still holds after some subformula occurrence is replaced by
-what makes the formula hardest to satisfy. In negation normal form every occurrence is positive,
-so that is ``false``; and since replacing a larger subformula gives a stronger formula, it is
-enough to try the literals.
+what makes the formula hardest to satisfy: false where the occurrence is positive, true where it
+is under an odd number of negations. Replacing a larger subformula gives a stronger formula, so it
+is enough to try the atomic ones.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from verifier.bindings import spot
-from verifier.formulas import Formula
+from verifier.formulas import Formula, map_children
 
 
 def strengthenings(formula: Formula) -> tuple[Formula, ...]:
-    """The formula with each literal occurrence replaced by false: distinct, shortest first."""
-    replaced = dict.fromkeys(_replace_one(spot.negative_normal_form(formula)))
-    return tuple(
-        sorted((f for f in replaced if not f.is_ff()), key=lambda f: (len(str(f)), str(f)))
-    )
+    """The formula with each atomic occurrence replaced: distinct, satisfiable, shortest first."""
+    # Equivalence and exclusive or have no polarity: write them with conjunction and negation.
+    replaced = dict.fromkeys(_replace_one(spot.unabbreviate(formula, "e^"), positive=True))
+    satisfiable = (stronger for stronger in replaced if not stronger.is_ff())
+    return tuple(sorted(satisfiable, key=lambda stronger: (len(str(stronger)), str(stronger))))
 
 
-def _replace_one(formula: Formula) -> Iterator[Formula]:
-    """Every way to replace one literal occurrence by false."""
-    if formula.is_literal():
-        yield spot.formula.ff()
+def _replace_one(formula: Formula, positive: bool) -> Iterator[Formula]:
+    """Every way to replace one atomic occurrence by the hardest constant of its polarity."""
+    if formula._is(spot.op_ap):
+        yield spot.formula.ff() if positive else spot.formula.tt()
         return
     children = list(formula)
     for position, child in enumerate(children):
-        for replaced in _replace_one(child):
+        flips = formula._is(spot.op_Not) or (formula._is(spot.op_Implies) and position == 0)
+        for replaced in _replace_one(child, positive != flips):
             swapped = iter([*children[:position], replaced, *children[position + 1 :]])
-            yield formula.map(lambda _, swapped=swapped: next(swapped))
+            yield map_children(formula, lambda _, swapped=swapped: next(swapped))
