@@ -112,9 +112,9 @@ def _why(lasso: _Lasso, node: int, value: bool, position: int) -> frozenset[Fact
                 return frozenset().union(*(_why(lasso, x, value, position) for x in parts))
             return _enough(lasso, parts, value, position)
         case "until":
-            return _why_until(lasso, *parts, value, position)
+            return _why_until(lasso, parts[0], parts[1], value, position)
         case _:  # a R b is !(!a U !b)
-            return _why_until(lasso, *parts, not value, position, negate=True)
+            return _why_until(lasso, parts[0], parts[1], not value, position, negate=True)
 
 
 def _enough(lasso: _Lasso, parts: list[int], value: bool, position: int) -> frozenset[Fact]:
