@@ -1,0 +1,93 @@
+"""Verification reports on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from verifier.rules import RuleBook
+from verifier.verdicts import VERDICT_VALUES, Report, score
+
+STYLES = {
+    "satisfied": ("✓", "green"),
+    "vacuous": ("○", "cyan"),
+    "violated": ("✗", "bold red"),
+    "unknown": ("?", "yellow"),
+    "inapplicable": ("–", "dim"),
+}
+"""Symbol and style of each verdict."""
+
+
+def make_console() -> Console:
+    """A console on stdout; 100 columns where the output is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
+
+
+def verdict_text(value: str) -> Text:
+    """Symbol and word of a verdict, coloured."""
+    symbol, style = STYLES[value]
+    return Text(f"{symbol} {value}", style=style)
+
+
+def score_line(report: Report) -> Text:
+    """'9 satisfied · 3 vacuous · ...', leaving out what is zero."""
+    counts = score(report.verdicts)
+    parts = [
+        Text(f"{counts[value]} {value}", style=STYLES[value][1])
+        for value in VERDICT_VALUES
+        if counts[value]
+    ]
+    return Text(" · ").join(parts)
+
+
+def report_view(report: Report, rules: RuleBook) -> RenderableType:
+    """One controller in full: every rule's verdict, then the counterexamples in English."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("rule", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("what it says")
+    texts = {s.id: s.text or s.formula for s in rules.specifications}
+    for verdict in report.verdicts:
+        table.add_row(verdict.id, verdict_text(verdict.value), texts[verdict.id])
+    states = f" · {report.states} states" if report.states is not None else ""
+    head = Text.assemble(
+        (report.file or "controller", "bold"),
+        f"  in {report.world}, rules {report.rules}, semantics {report.semantics.name}{states}",
+    )
+    parts: list[RenderableType] = [head, Padding(table, (0, 0, 0, 2))]
+    parts += [_paragraph("not understood: ", problem, "yellow") for problem in report.problems]
+    for verdict in report.verdicts:
+        if verdict.value == "violated":
+            text = verdict.explanation or verdict.reason or "no counterexample was asked for"
+            parts.append(_paragraph(f"{verdict.id}: ", text, "red"))
+        elif verdict.value == "unknown" and not report.problems:
+            parts.append(_paragraph(f"{verdict.id}: ", verdict.reason or "", "yellow"))
+    return Group(*parts, Padding(score_line(report), (0, 0, 1, 2)))
+
+
+def _paragraph(label: str, text: str, style: str) -> Padding:
+    return Padding(Text.assemble((label, style), text), (0, 0, 0, 2))
+
+
+def summary_table(reports: Sequence[Report]) -> Table:
+    """Many controllers: one row each, with the rules that are violated."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("file", overflow="fold")
+    for value in VERDICT_VALUES:
+        table.add_column(value, justify="right")
+    table.add_column("violated rules, or why it is unknown", overflow="fold")
+    for report in reports:
+        counts = score(report.verdicts)
+        violated = [verdict.id for verdict in report.verdicts if verdict.value == "violated"]
+        remark = ", ".join(violated) if violated else (report.problems or ("",))[0]
+        numbers = [
+            Text(str(counts[value]), style=STYLES[value][1] if counts[value] else "dim")
+            for value in VERDICT_VALUES
+        ]
+        table.add_row(report.file or "", *numbers, remark)
+    return table
