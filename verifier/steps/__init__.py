@@ -1,0 +1,21 @@
+"""Steps in English to controllers and back.
+
+`read_steps` parses a text with the grammar of steps.lark and the words of the vocabulary;
+`build_controller` makes a Mealy machine of it; `steps_to_controller` does both. Text that cannot
+be aligned is reported as problems, and then there is no controller.
+"""
+
+from verifier.steps.alignment import Alignment, steps_to_controller
+from verifier.steps.machine import build_controller
+from verifier.steps.problems import Problem
+from verifier.steps.reading import Reading, Step, read_steps
+
+__all__ = [
+    "Alignment",
+    "Problem",
+    "Reading",
+    "Step",
+    "build_controller",
+    "read_steps",
+    "steps_to_controller",
+]

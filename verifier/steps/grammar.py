@@ -1,0 +1,333 @@
+"""The parser of one step: the grammar of steps.lark with callbacks that build the syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from lark import Lark
+from lark.exceptions import UnexpectedInput
+from lark.lexer import Lexer
+
+from verifier.steps.conditions import (
+    Connective,
+    Mods,
+    Predicate,
+    Term,
+    anything,
+    meaning,
+)
+from verifier.steps.expressions import Expression, Not, names_in
+from verifier.steps.lexicon import Lexicon
+from verifier.steps.problems import MisreadError
+from verifier.steps.syntax import (
+    Act,
+    Do,
+    Hold,
+    If,
+    Jump,
+    Otherwise,
+    Plain,
+    Sentence,
+    Statement,
+    cover,
+)
+from verifier.steps.tokens import Lexeme, Span
+from verifier.vocabulary import EPSILON
+
+Terms = tuple[list[Term], list[Connective], Span]
+Acts = tuple[Act, ...]
+
+
+def parse(lexemes: Sequence[Lexeme], lexicon: Lexicon) -> tuple[Sentence, ...]:
+    """The sentences of a step.
+
+    Raises:
+        MisreadError: They have no reading, or no single one.
+    """
+    try:
+        return _parser(lexicon).parse(lexemes)  # type: ignore[arg-type]
+    except UnexpectedInput as error:
+        at = getattr(error, "token", None)
+        if isinstance(at, Lexeme):
+            raise MisreadError("unsupported", "cannot be read from here on", at.span) from None
+        raise MisreadError("unsupported", "the step breaks off") from None
+
+
+class _Pass(Lexer):
+    """The lexemes as they are."""
+
+    def __init__(self, _conf: object) -> None:
+        pass
+
+    def lex(self, data: Any) -> Iterator[Any]:  # type: ignore[override]
+        return iter(data)
+
+
+@cache
+def _grammar_text() -> str:
+    return Path(__file__).with_name("steps.lark").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=16)
+def _parser(lexicon: Lexicon) -> Lark:
+    return Lark(
+        _grammar_text(),
+        parser="lalr",
+        lexer=_Pass,
+        start="line",
+        transformer=_Callbacks(lexicon),
+    )
+
+
+class _Callbacks:
+    """One method for each rule or alias of the grammar that builds something."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.lexicon = lexicon
+
+    # Noun phrases and conditions
+
+    def mods(self, words: list[Lexeme]) -> tuple[Mods, Span]:
+        return _mods(words), cover(*(word.span for word in words))
+
+    def mod(self, words: list[Lexeme]) -> Lexeme:
+        return words[0]
+
+    def np(self, parts: list[Any]) -> tuple[Any, Mods, Span]:
+        noun, spans, mods = None, [], []
+        for part in parts:
+            if isinstance(part, Lexeme):
+                noun = part.value
+                spans.append(part.span)
+            else:
+                mods.append(part[0])
+                spans.append(part[1])
+        both = mods[0] if mods else Mods()
+        for more in mods[1:]:
+            both = _together(both, more, cover(*spans))
+        return noun, both, cover(*spans)
+
+    def lead(self, words: list[Lexeme]) -> tuple[str, bool, Span]:
+        there = words[0].type == "THERE"
+        rest = words[1:] if there else words
+        lead = rest[0].type if rest else ""
+        return ("NO" if there and lead == "NOT" else lead), there, cover(*(w.span for w in words))
+
+    def is_so(self, parts: list[Any]) -> tuple[Predicate, Span]:
+        be, (mods, span) = parts
+        return Predicate(mods, False, be.value == "plural"), cover(be.span, span)
+
+    def is_not(self, parts: list[Any]) -> tuple[Predicate, Span]:
+        be, _, (mods, span) = parts
+        return Predicate(mods, True, be.value == "plural"), cover(be.span, span)
+
+    def arrives(self, parts: list[Any]) -> tuple[Predicate, Span]:
+        mods, span = parts[1] if len(parts) > 1 else (Mods(), parts[0].span)
+        return Predicate(mods, False, False), cover(parts[0].span, span)
+
+    def leaves(self, parts: list[Lexeme]) -> tuple[Predicate, Span]:
+        return Predicate(Mods(absent=True), False, False), parts[0].span
+
+    def term(self, parts: list[Any]) -> Term:
+        lead, there, span = ("", False, None)
+        if isinstance(parts[0][0], str):
+            lead, there, span = parts.pop(0)
+        noun, mods, own = parts[0]
+        predicate, said = parts[1] if len(parts) > 1 else (None, own)
+        spans = [own, said] if span is None else [span, own, said]
+        return Term(lead, there, noun, mods, predicate, cover(*spans))
+
+    def connective(self, words: list[Lexeme]) -> Connective:
+        return Connective(words[0].type, bool(words[0].value))
+
+    def terms(self, parts: list[Any]) -> Terms:
+        if len(parts) == 1:
+            return [parts[0]], [], parts[0].span
+        (terms, joints, span), joint, term = parts
+        terms.append(term)
+        joints.append(joint)
+        return terms, joints, cover(span, term.span)
+
+    def _condition(self, terms: Terms) -> Expression:
+        return meaning(terms[0], terms[1], self.lexicon)
+
+    # Acts
+
+    def do(self, parts: list[Lexeme]) -> Do:
+        return Do(str(parts[0].value), parts[0].span)
+
+    def give_way(self, parts: list[Any]) -> Hold:
+        verb, terms = parts
+        there = anything(terms[0], self.lexicon)
+        return Hold(Not(there), str(verb.value), cover(verb.span, terms[2]))
+
+    def observe(self, parts: list[Any]) -> Do:
+        verb, (terms, _, span) = parts
+        for term in terms:
+            if term.there or term.predicate or term.lead in ("NO", "NOT", "NEITHER"):
+                raise MisreadError("ambiguous", "an observation or a condition", term.span)
+        return Do(EPSILON, cover(verb.span, span))
+
+    def observe_whether(self, parts: list[Any]) -> Do:
+        verb, terms = parts
+        self._condition(terms)
+        return Do(EPSILON, cover(verb.span, terms[2]))
+
+    def wait_until(self, parts: list[Any]) -> Hold:
+        verb, terms = parts
+        return Hold(self._condition(terms), EPSILON, cover(verb.span, terms[2]))
+
+    def wait_for(self, parts: list[Any]) -> Hold:
+        verb, terms = parts
+        until = self._condition(terms)
+        told = any(term.lead or term.predicate for term in terms[0])
+        if not told and not names_in(until) <= self.lexicon.awaited:
+            raise MisreadError("ambiguous", "wait for it to come or to go", terms[2])
+        return Hold(until, EPSILON, cover(verb.span, terms[2]))
+
+    def hold(self, parts: list[Any]) -> Hold:
+        act, _, terms = parts
+        if not isinstance(act, Do):
+            raise MisreadError("unsupported", "cannot be done until something holds", act.span)
+        return Hold(self._condition(terms), act.action, cover(act.span, terms[2]))
+
+    def go_to(self, parts: list[Lexeme]) -> Jump:
+        number = parts[1].value
+        assert isinstance(number, int)
+        return Jump(number, cover(parts[0].span, parts[1].span))
+
+    def go_on(self, parts: list[Lexeme]) -> Jump:
+        return Jump("next", parts[0].span)
+
+    def go_nowhere(self, parts: list[Lexeme]) -> Jump:
+        return Jump("here", parts[0].span)
+
+    def restart(self, parts: list[Lexeme]) -> Jump:
+        return Jump("start", parts[0].span)
+
+    def finish(self, parts: list[Lexeme]) -> Jump:
+        return Jump("end", parts[0].span)
+
+    def acts(self, parts: list[Any]) -> Acts:
+        if len(parts) == 1:
+            return (parts[0],)
+        before, act = parts
+        if isinstance(before[-1], Jump):
+            raise MisreadError("unsupported", "this comes after a jump", act.span)
+        if self._stays_put(act) and self._stays_put(before[-1]):
+            # "Stop and wait" is one stop.
+            return (*before[:-1], Do(act.action, cover(before[-1].span, act.span)))
+        return (*before, act)
+
+    # Sentences
+
+    def plain(self, parts: list[Acts]) -> tuple[Statement, ...]:
+        return (Plain(parts[0]),)
+
+    def conditional(self, parts: list[Any]) -> tuple[Statement, ...]:
+        word, terms, acts, *rest = parts
+        otherwise = _one(rest[1]) if rest else None
+        condition, span = self._condition(terms), cover(word.span, terms[2])
+        return (self._conditional(str(word.value), condition, acts, otherwise, span),)
+
+    def condition_last(self, parts: list[Any]) -> tuple[Statement, ...]:
+        acts, word, terms, *rest = parts
+        *before, last = acts
+        if before and not all(map(_observes, before)):
+            raise MisreadError("ambiguous", "the condition may be about one or all", word.span)
+        return self._after(tuple(before), [word, terms, (last,), *rest])
+
+    def observe_first(self, parts: list[Any]) -> tuple[Statement, ...]:
+        before, *rest = parts
+        if not all(map(_observes, before)):
+            word = rest[0]
+            raise MisreadError("ambiguous", "the condition may be about either side", word.span)
+        return self._after(before, rest)
+
+    def _after(self, before: Acts, parts: list[Any]) -> tuple[Statement, ...]:
+        observed: tuple[Statement, ...] = (Plain(before),) if before else ()
+        return (*observed, *self.conditional(parts))
+
+    def hold_first(self, parts: list[Any]) -> tuple[Statement, ...]:
+        word, terms, acts = parts
+        return (self._holding(acts, self._condition(terms), cover(word.span, terms[2])),)
+
+    def otherwise(self, parts: list[Any]) -> tuple[Sentence, ...]:
+        first, *rest = parts[1]
+        return (Otherwise(first), *rest)
+
+    def line(self, sentences: list[tuple[Sentence, ...]]) -> tuple[Sentence, ...]:
+        return tuple(part for sentence in sentences for part in sentence)
+
+    def _conditional(
+        self,
+        word: str,
+        condition: Expression,
+        acts: Acts,
+        otherwise: Statement | None,
+        span: Span,
+    ) -> Statement:
+        if word == "while":
+            if otherwise is not None:
+                raise MisreadError("unsupported", "'while' with 'otherwise'", span)
+            return self._holding(acts, Not(condition), span)
+        if word == "unless":
+            return If(Not(condition), acts, otherwise, span)
+        if word == "if" or self._stays_put(acts[0]) or otherwise is not None:
+            # "When a car comes, stop" does not mean to wait for a car.
+            return If(condition, acts, otherwise, span)
+        return Plain((Hold(condition, EPSILON, span), *acts))
+
+    def _stays_put(self, act: Act) -> TypeGuard[Do]:
+        return isinstance(act, Do) and act.action in self.lexicon.hold
+
+    def _holding(self, acts: Acts, until: Expression, span: Span) -> Plain:
+        act = acts[0]
+        if len(acts) > 1 or not isinstance(act, Do):
+            raise MisreadError("unsupported", "only one action can go on meanwhile", span)
+        return Plain((Hold(until, act.action, cover(span, act.span)),))
+
+
+def _observes(act: Act) -> bool:
+    return isinstance(act, Do) and act.action == EPSILON
+
+
+def _one(statements: tuple[Statement, ...]) -> Statement:
+    if len(statements) > 1:
+        raise MisreadError("unsupported", "too much after 'otherwise'")
+    return statements[0]
+
+
+def _mods(words: Sequence[Lexeme]) -> Mods:
+    places = tuple(str(word.value) for word in words if word.type == "PLACE")
+    joints = tuple(str(word.value) for word in words if word.type == "JOINT")
+    shown = [str(word.value) for word in words if word.type == "SHOWS"]
+    lit = [bool(word.value) for word in words if word.type == "LIT"]
+    if len(shown) > 1 or len(lit) > 1:
+        raise MisreadError("unsupported", "says two things at once", words[0].span)
+    types = {word.type for word in words}
+    return Mods(
+        places,
+        joints,
+        shown[0] if shown else None,
+        "PRESENT" in types,
+        "ABSENT" in types,
+        lit[0] if lit else None,
+    )
+
+
+def _together(left: Mods, right: Mods, span: Span) -> Mods:
+    conflict = (left.places and right.places) or (left.shows and right.shows)
+    if conflict or (left.lit is not None and right.lit is not None):
+        raise MisreadError("unsupported", "says two things at once", span)
+    return Mods(
+        left.places or right.places,
+        left.joints or right.joints,
+        left.shows or right.shows,
+        left.present or right.present,
+        left.absent or right.absent,
+        right.lit if left.lit is None else left.lit,
+    )

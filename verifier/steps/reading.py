@@ -1,0 +1,136 @@
+"""From a text to the steps it says, or to why it cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from verifier.steps.grammar import parse
+from verifier.steps.lexicon import Lexicon, lexicon_of
+from verifier.steps.lines import split_steps
+from verifier.steps.problems import MisreadError, Problem
+from verifier.steps.syntax import If, Jump, Otherwise, Sentence, Statement
+from verifier.steps.tokens import Lexeme, tokenize
+from verifier.vocabulary import Vocabulary
+
+MAX_STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that could be read: its text and what it says."""
+
+    text: str
+    sentences: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a text says.
+
+    Attributes:
+        vocabulary: The words it was read with.
+        lines: The texts of the steps, without their numbers.
+        steps: Their syntax; complete only if there are no problems.
+        problems: What could not be read; a controller is built only if there is nothing here.
+    """
+
+    vocabulary: Vocabulary
+    lines: tuple[str, ...]
+    steps: tuple[Step, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_steps(text: str, vocabulary: Vocabulary) -> Reading:
+    """Read numbered steps (or one step a line)."""
+    lexicon = lexicon_of(vocabulary)
+    lines, problems = split_steps(text, lambda line: _says_nothing(line, lexicon))
+    if len(lines) > MAX_STEPS:
+        message = f"{len(lines)} steps; at most {MAX_STEPS} are read"
+        return Reading(vocabulary, (), (), (Problem(0, "", "unsupported", message),))
+    steps: list[Step] = []
+    for number, line in enumerate(lines, start=1):
+        sentences, found = _read_line(line, lexicon)
+        problems += [Problem(number, p.words, p.category, p.message, p.known) for p in found]
+        steps.append(Step(line, sentences))
+    problems += _misplaced(steps)
+    problems.sort(key=lambda problem: problem.line)
+    return Reading(vocabulary, tuple(lines), tuple(steps), tuple(problems))
+
+
+@lru_cache(maxsize=65536)
+def _read_line(line: str, lexicon: Lexicon) -> tuple[tuple[Sentence, ...], tuple[Problem, ...]]:
+    lexemes = tokenize(line, lexicon)
+    unknown = tuple(_unknown(line, lexemes, lexicon))
+    if unknown:
+        return (), unknown
+    if not lexemes:
+        return (), (Problem(0, line, "empty", "the step says nothing"),) if line else ()
+    try:
+        return parse(lexemes, lexicon), ()
+    except MisreadError as error:
+        start, end = error.span or (0, len(line))
+        words = line[start:] if error.category == "unsupported" else line[start:end]
+        return (), (Problem(0, words, error.category, error.message),)
+
+
+def _unknown(line: str, lexemes: list[Lexeme], lexicon: Lexicon) -> Iterator[Problem]:
+    """One problem for each run of unknown words."""
+    start = None
+    for lexeme, following in zip(lexemes, [*lexemes[1:], None], strict=True):
+        if lexeme.type == "UNKNOWN":
+            start = lexeme.span[0] if start is None else start
+            if following is None or following.type != "UNKNOWN":
+                words = line[start : lexeme.span[1]]
+                yield Problem(0, words, "unknown_words", "unknown words", lexicon.phrases)
+                start = None
+
+
+def _says_nothing(line: str, lexicon: Lexicon) -> bool:
+    return all(lexeme.type in ("UNKNOWN", "_STOP") for lexeme in tokenize(line, lexicon))
+
+
+def _misplaced(steps: list[Step]) -> Iterator[Problem]:
+    """Jumps to steps that do not exist, and "otherwise" where there is no "if"."""
+    attached = {
+        number
+        for number, step in enumerate(steps, start=1)
+        if step.sentences and isinstance(step.sentences[0], Otherwise)
+    }
+    for number, step in enumerate(steps, start=1):
+        before = steps[number - 2].sentences[-1:] if number > 1 else ()
+        for sentence in step.sentences:
+            is_other = isinstance(sentence, Otherwise)
+            if is_other and not _open(before[0] if before else None):
+                message = "'otherwise' that does not follow an 'if'"
+                yield Problem(number, step.text, "unsupported", message)
+            if number in attached and not is_other:
+                message = "more than the other case of the step before"
+                yield Problem(number, step.text, "ambiguous", message)
+            before = (sentence,)
+            for jump in _jumps(sentence):
+                words = step.text[jump.span[0] : jump.span[1]]
+                if isinstance(jump.to, int) and not 1 <= jump.to <= len(steps):
+                    message = f"there is no step {jump.to}"
+                    yield Problem(number, words, "bad_reference", message)
+                elif jump.to in attached:
+                    message = f"step {jump.to} is the other case of the step before it"
+                    yield Problem(number, words, "bad_reference", message)
+
+
+def _open(sentence: Sentence | None) -> bool:
+    """Whether "otherwise" can follow: the last "if" of the sentence does not have one yet."""
+    inner = sentence.statement if isinstance(sentence, Otherwise) else sentence
+    while isinstance(inner, If) and inner.otherwise is not None:
+        inner = inner.otherwise
+    return isinstance(inner, If)
+
+
+def _jumps(sentence: Sentence | Statement) -> Iterator[Jump]:
+    if isinstance(sentence, Otherwise):
+        yield from _jumps(sentence.statement)
+        return
+    yield from (act for act in sentence.acts if isinstance(act, Jump))
+    if isinstance(sentence, If) and sentence.otherwise is not None:
+        yield from _jumps(sentence.otherwise)
