@@ -94,8 +94,9 @@ def meaning(
     kinds = _inherited(joints, _span(terms))
     if "NOR" in kinds:
         raise MisreadError("unsupported", "'nor' without 'neither' or 'no'", _span(terms))
-    mixed = len(set(kinds)) > 1
-    if mixed and (any(j.comma for j in joints) or any(c.loose for c in clauses)):
+    loose = [clause for clause in clauses if clause.loose and len(clauses) > 1]
+    listed = {kind for clause in loose for kind in _inherited(clause.joints, clause.span)}
+    if len({*kinds, *listed}) > 1 and (loose or any(joint.comma for joint in joints)):
         raise MisreadError("ambiguous", "'and' and 'or' can be grouped in two ways", _span(terms))
     for kind, left, right in zip(kinds, clauses, clauses[1:], strict=False):
         if kind == "OR" and _denies(left) and _denies(right) and not right.terms[0].there:

@@ -171,11 +171,6 @@ class _Callbacks:
                 raise MisreadError("ambiguous", "an observation or a condition", term.span)
         return Do(EPSILON, cover(verb.span, span))
 
-    def observe_whether(self, parts: list[Any]) -> Do:
-        verb, terms = parts
-        self._condition(terms)
-        return Do(EPSILON, cover(verb.span, terms[2]))
-
     def wait_until(self, parts: list[Any]) -> Hold:
         verb, terms = parts
         return Hold(self._condition(terms), EPSILON, cover(verb.span, terms[2]))
@@ -227,6 +222,12 @@ class _Callbacks:
     def plain(self, parts: list[Acts]) -> tuple[Statement, ...]:
         return (Plain(parts[0]),)
 
+    def observe_whether(self, parts: list[Any]) -> tuple[Statement, ...]:
+        *before, verb, terms = parts
+        self._condition(terms)
+        looks = Do(EPSILON, cover(verb.span, terms[2]))
+        return (Plain(self.acts([before[0], looks]) if before else (looks,)),)
+
     def conditional(self, parts: list[Any]) -> tuple[Statement, ...]:
         word, terms, acts, *rest = parts
         otherwise = _one(rest[1]) if rest else None
@@ -248,8 +249,8 @@ class _Callbacks:
         return self._after(before, rest)
 
     def _after(self, before: Acts, parts: list[Any]) -> tuple[Statement, ...]:
-        observed: tuple[Statement, ...] = (Plain(before),) if before else ()
-        return (*observed, *self.conditional(parts))
+        conditional = self.conditional(parts)
+        return (Plain(before), *conditional) if before else conditional
 
     def hold_first(self, parts: list[Any]) -> tuple[Statement, ...]:
         word, terms, acts = parts
@@ -295,8 +296,8 @@ def _observes(act: Act) -> bool:
     return isinstance(act, Do) and act.action == EPSILON
 
 
-def _one(statements: tuple[Statement, ...]) -> Statement:
-    if len(statements) > 1:
+def _one(statements: Sequence[Statement]) -> Statement:
+    if len(statements) != 1:
         raise MisreadError("unsupported", "too much after 'otherwise'")
     return statements[0]
 

@@ -50,6 +50,7 @@ class Lexicon:
         trie: Word -> subtree; the key "" holds the kinds of the phrase that ends there.
         fillers: Words that are dropped.
         numbers: Number words.
+        nouns: The nouns of the vocabulary file, by key.
         headless: The noun meant by a place alone ("the left is clear").
         hold: Actions that hold while their condition lasts, under the natural reading.
         awaited: Propositions that one waits for to become true.
@@ -59,6 +60,7 @@ class Lexicon:
     trie: dict[str, Any]
     fillers: frozenset[str]
     numbers: Mapping[str, int]
+    nouns: Mapping[str, Noun]
     headless: Noun | None
     hold: frozenset[str]
     awaited: frozenset[str]
@@ -112,6 +114,7 @@ def _build(vocabulary: Vocabulary) -> Lexicon:
         trie,
         fillers,
         numbers,
+        nouns,
         nouns.get(language.get("headless", "")),
         frozenset(language.get("hold", [])),
         frozenset(language.get("awaited", [])),
@@ -130,8 +133,8 @@ def _plant(trie: dict[str, Any], words: Sequence[str], kinds: tuple[Kind, ...]) 
     trie[""] = kinds
 
 
-def longest(words: Sequence[str], start: int, trie: dict[str, Any]) -> tuple[int, tuple[Kind, ...]]:
-    """The longest phrase that begins at ``start``: its end and kinds; ``start`` if there is none."""
+def longest(words: Sequence[str], start: int, trie: dict[str, Any]) -> tuple[int, Sequence[Kind]]:
+    """The end and the kinds of the longest phrase from ``start``; ``start`` if there is none."""
     end, kinds = start, ()
     for position in range(start, len(words)):
         trie = trie.get(words[position], {})

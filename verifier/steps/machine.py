@@ -184,7 +184,7 @@ def _both(left: Expression, right: Expression) -> Expression:
 
 
 def _groups(steps: Sequence[Sequence[Sentence]]) -> Iterator[list[list[_Case]]]:
-    """The steps, each a list of chains; a step that begins with "otherwise" joins the one before."""
+    """The steps as lists of chains; a step that begins with "otherwise" joins the one before."""
     group: list[list[_Case]] = []
     for number, sentences in enumerate(steps, start=1):
         if group and not isinstance(sentences[0], Otherwise):

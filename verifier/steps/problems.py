@@ -62,5 +62,6 @@ class MisreadError(Exception):
     def __init__(
         self, category: Category, message: str, span: tuple[int, int] | None = None
     ) -> None:
-        self.category, self.message, self.span = category, message, span
+        self.category: Category = category
+        self.message, self.span = message, span
         super().__init__(message)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 
 from verifier.steps.grammar import parse
 from verifier.steps.lexicon import Lexicon, lexicon_of
@@ -52,7 +53,7 @@ def read_steps(text: str, vocabulary: Vocabulary) -> Reading:
     steps: list[Step] = []
     for number, line in enumerate(lines, start=1):
         sentences, found = _read_line(line, lexicon)
-        problems += [Problem(number, p.words, p.category, p.message, p.known) for p in found]
+        problems += [replace(problem, line=number) for problem in found]
         steps.append(Step(line, sentences))
     problems += _misplaced(steps)
     problems.sort(key=lambda problem: problem.line)
@@ -77,14 +78,11 @@ def _read_line(line: str, lexicon: Lexicon) -> tuple[tuple[Sentence, ...], tuple
 
 def _unknown(line: str, lexemes: list[Lexeme], lexicon: Lexicon) -> Iterator[Problem]:
     """One problem for each run of unknown words."""
-    start = None
-    for lexeme, following in zip(lexemes, [*lexemes[1:], None], strict=True):
-        if lexeme.type == "UNKNOWN":
-            start = lexeme.span[0] if start is None else start
-            if following is None or following.type != "UNKNOWN":
-                words = line[start : lexeme.span[1]]
-                yield Problem(0, words, "unknown_words", "unknown words", lexicon.phrases)
-                start = None
+    for unknown, run in groupby(lexemes, lambda lexeme: lexeme.type == "UNKNOWN"):
+        if unknown:
+            first, *rest = run
+            words = line[first.span[0] : (rest or [first])[-1].span[1]]
+            yield Problem(0, words, "unknown_words", "unknown words", lexicon.phrases)
 
 
 def _says_nothing(line: str, lexicon: Lexicon) -> bool:

@@ -1,0 +1,461 @@
+"""What each construction means, against transitions written out by hand."""
+
+import pytest
+
+from verifier.canonical import equivalent
+from verifier.controller import Controller, Transition
+from verifier.errors import InputError
+from verifier.steps import build_controller, read_steps, steps_to_controller
+from verifier.vocabulary import load_vocabulary
+
+DRIVING = load_vocabulary("driving")
+PROFILES = ("natural", "wait", "skip")
+
+GREEN = "green_traffic_light"
+LEFT, RIGHT, OPPOSITE = "car_from_left", "car_from_right", "opposite_car"
+CARS = f"{OPPOSITE} | {LEFT} | {RIGHT}"
+PEDESTRIANS = "pedestrian_at_left | pedestrian_at_right | pedestrian_in_front"
+
+
+def rows(text: str, conditional: str = "natural") -> set[tuple[int, str, str, int]]:
+    alignment = steps_to_controller(text, DRIVING, conditional)  # type: ignore[arg-type]
+    assert not alignment.problems, [p.to_line() for p in alignment.problems]
+    assert alignment.controller is not None
+    return {(t.source, t.guard, t.action, t.target) for t in alignment.controller.transitions}
+
+
+def guard(condition: str) -> str:
+    """The guard of "if <condition>, turn left and go to step 1"."""
+    found = rows(f"If {condition}, turn left and go to step 1.")
+    return next(guard for _, guard, action, _ in found if action == "turn_left")
+
+
+def problems(text: str) -> list[str]:
+    reading = read_steps(text, DRIVING)
+    return [problem.category for problem in reading.problems]
+
+
+BEFORE = """
+1. Observe the traffic light.
+2. If the traffic light is green, go straight.
+3. Observe the car from left.
+4. If there is no car from left, check the pedestrian at right.
+5. If there is no pedestrian at right, turn right.
+"""
+AFTER = """
+1. Observe the traffic light.
+2. Check the car from left and the pedestrian at right.
+3. If there is neither a car from left nor a pedestrian at right, turn right.
+"""
+
+
+def test_the_published_before_example():
+    assert rows(BEFORE, "wait") == {
+        (0, "true", "epsilon", 1),
+        (1, GREEN, "go_straight", 2),
+        (1, f"!{GREEN}", "epsilon", 1),
+        (2, "true", "epsilon", 3),
+        (3, f"!{LEFT}", "epsilon", 4),
+        (3, LEFT, "epsilon", 3),
+        (4, "!pedestrian_at_right", "turn_right", 5),
+        (4, "pedestrian_at_right", "epsilon", 4),
+    }
+
+
+def test_the_published_after_example():
+    assert rows(AFTER, "wait") == {
+        (0, "true", "epsilon", 1),
+        (1, "true", "epsilon", 2),
+        (2, f"!{LEFT} & !pedestrian_at_right", "turn_right", 3),
+        (2, f"{LEFT} | pedestrian_at_right", "epsilon", 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("profile", "target"), [("natural", {0}), ("wait", {0}), ("skip", {1})], ids=PROFILES
+)
+def test_if_with_a_moving_action(profile, target):
+    assert rows("If the light is green, turn right.", profile) == {
+        (0, GREEN, "turn_right", 1),
+        *((0, f"!{GREEN}", "epsilon", t) for t in target),
+    }
+
+
+@pytest.mark.parametrize(
+    ("profile", "stop_to", "else_to"), [("natural", 0, 1), ("wait", 1, 0), ("skip", 1, 1)]
+)
+def test_if_with_stop(profile, stop_to, else_to):
+    for text in ("If there is a car from left, stop.", "Wait if a car is coming from the left."):
+        assert rows(text, profile) == {
+            (0, LEFT, "stop", stop_to),
+            (0, f"!{LEFT}", "epsilon", else_to),
+        }
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Check for cars.", {(0, "true", "epsilon", 1)}),
+        ("Turn right.", {(0, "true", "turn_right", 1)}),
+        ("Stop and turn right.", {(0, "true", "stop", 2), (2, "true", "turn_right", 1)}),
+        ("Stop and go to step 1.", {(0, "true", "stop", 0)}),
+        ("Return to step 1.", {(0, "true", "epsilon", 0)}),
+        (
+            "If the light is green, turn right and go to step 2.\n2. Stop.",
+            None,
+        ),
+        (
+            "If the light is green, go to step 1.",
+            {(0, GREEN, "epsilon", 0), (0, f"!{GREEN}", "epsilon", 1)},
+        ),
+        (
+            "If the light is red, stop and go to step 1.",
+            {(0, f"!{GREEN}", "stop", 0), (0, GREEN, "epsilon", 1)},
+        ),
+        (
+            "If the light is green, turn right; otherwise, go to step 1.",
+            {(0, GREEN, "turn_right", 1), (0, f"!{GREEN}", "epsilon", 0)},
+        ),
+        (
+            "If the light is green, turn right and finish. Otherwise, turn left and go to step 1.",
+            {(0, GREEN, "turn_right", 1), (0, f"!{GREEN}", "turn_left", 0)},
+        ),
+        (
+            "When the light turns green, turn right.",
+            {(0, f"!{GREEN}", "epsilon", 0), (0, GREEN, "turn_right", 1)},
+        ),
+        (
+            "Turn right once the light is green.",
+            {(0, f"!{GREEN}", "epsilon", 0), (0, GREEN, "turn_right", 1)},
+        ),
+        (
+            "Wait until the light is green.",
+            {(0, f"!{GREEN}", "epsilon", 0), (0, GREEN, "epsilon", 1)},
+        ),
+        (
+            "Wait until the light is green, then turn right.",
+            {(0, f"!{GREEN}", "epsilon", 0), (0, GREEN, "turn_right", 1)},
+        ),
+        (
+            "Wait for the green light and turn right.",
+            {(0, f"!{GREEN}", "epsilon", 0), (0, GREEN, "turn_right", 1)},
+        ),
+        (
+            "Wait for the car from the left to pass.",
+            {(0, LEFT, "epsilon", 0), (0, f"!{LEFT}", "epsilon", 1)},
+        ),
+        (
+            "While there is a car from left, stop.",
+            {(0, LEFT, "stop", 0), (0, f"!{LEFT}", "epsilon", 1)},
+        ),
+        (
+            "Stop until the light is green.",
+            {(0, f"!{GREEN}", "stop", 0), (0, GREEN, "epsilon", 1)},
+        ),
+        (
+            "Until the light is green, stop.",
+            {(0, f"!{GREEN}", "stop", 0), (0, GREEN, "epsilon", 1)},
+        ),
+        (
+            "Stop until the light is green and then turn right.",
+            {(0, f"!{GREEN}", "stop", 0), (0, GREEN, "turn_right", 1)},
+        ),
+        (
+            "Stop and wait until the light is green.",
+            {
+                (0, "true", "stop", 2),
+                (2, f"!{GREEN}", "epsilon", 2),
+                (2, GREEN, "epsilon", 1),
+            },
+        ),
+        (
+            "Yield to the opposite car and pedestrians in front, then turn left.",
+            {
+                (0, f"{OPPOSITE} | pedestrian_in_front", "stop", 0),
+                (0, f"!{OPPOSITE} & !pedestrian_in_front", "turn_left", 1),
+            },
+        ),
+    ],
+)
+def test_readings_that_do_not_depend_on_the_profile(profile, text, expected):
+    if expected is None:
+        expected = {
+            (0, GREEN, "turn_right", 1),
+            (0, f"!{GREEN}", "epsilon", 1),
+            (1, "true", "stop", 2),
+        }
+        text = f"1. {text}"
+    assert rows(text, profile) == expected
+
+
+def test_unless_is_if_not():
+    expected = {(0, f"!{LEFT}", "turn_right", 1), (0, LEFT, "epsilon", 0)}
+    assert rows("Unless there is a car from left, turn right.") == expected
+    assert rows("Turn right unless there is a car from left.") == expected
+
+
+def test_an_observation_under_a_condition_waits_only_in_the_wait_profile():
+    text = "If the light is green, check for cars."
+    assert rows(text) == {(0, GREEN, "epsilon", 1), (0, f"!{GREEN}", "epsilon", 1)}
+    assert rows(text, "wait") == {(0, GREEN, "epsilon", 1), (0, f"!{GREEN}", "epsilon", 0)}
+
+
+def test_when_with_stop_does_not_wait_for_the_danger():
+    assert rows("When a car comes from the left, stop.") == {
+        (0, LEFT, "stop", 0),
+        (0, f"!{LEFT}", "epsilon", 1),
+    }
+
+
+def test_otherwise_in_a_step_of_its_own_belongs_to_the_step_before():
+    text = "1. If the light is green, turn right.\n2. Otherwise, stop.\n3. Turn left."
+    assert rows(text) == {
+        (0, GREEN, "turn_right", 2),
+        (0, f"!{GREEN}", "stop", 0),
+        (2, "true", "turn_left", 3),
+    }
+    controller = steps_to_controller(text, DRIVING, "skip").controller
+    assert controller is not None
+    assert {(t.action, t.target, t.step, t.words) for t in controller.transitions} == {
+        ("turn_right", 2, 1, "If the light is green, turn right"),
+        ("stop", 2, 2, "stop"),
+        ("turn_left", 3, 3, "Turn left"),
+    }
+
+
+def test_a_chain_of_cases():
+    text = (
+        "If there is a car from left, stop and go to step 1; else if the light is green, turn "
+        "right; otherwise go straight and go to step 1."
+    )
+    for profile in PROFILES:
+        assert rows(text, profile) == {
+            (0, LEFT, "stop", 0),
+            (0, f"{GREEN} & !{LEFT}", "turn_right", 1),
+            (0, f"!{GREEN} & !{LEFT}", "go_straight", 0),
+        }
+
+
+def test_two_sentences_in_a_step_come_one_after_the_other():
+    assert rows("1. If the light is red, stop. If there is no car from left, turn right.") == {
+        (0, f"!{GREEN}", "stop", 0),
+        (0, GREEN, "epsilon", 2),
+        (2, f"!{LEFT}", "turn_right", 1),
+        (2, LEFT, "epsilon", 2),
+    }
+
+
+def test_waiting_under_a_condition():
+    text = "If there is a car from left, wait until the light is green."
+    for profile, otherwise in (("natural", 1), ("wait", 0), ("skip", 1)):
+        assert rows(text, profile) == {
+            (0, f"!{GREEN} & {LEFT}", "epsilon", 2),
+            (0, f"{GREEN} & {LEFT}", "epsilon", 1),
+            (2, f"!{GREEN}", "epsilon", 2),
+            (2, GREEN, "epsilon", 1),
+            (0, f"!{LEFT}", "epsilon", otherwise),
+        }
+
+
+def test_transitions_know_their_line_and_words():
+    text = "Here are the steps:\n1. Look left.\n2) **If there is a car from left, stop!**"
+    controller = steps_to_controller(text, DRIVING, "natural").controller
+    assert controller is not None
+    assert [(t.step, t.words) for t in controller.transitions] == [
+        (1, "Look left"),
+        (2, "If there is a car from left, stop"),
+        (2, "If there is a car from left"),
+    ]
+    assert controller.steps == ("Look left.", "If there is a car from left, stop!")
+
+
+NO_CARS = f"!{OPPOSITE} & !{LEFT} & !{RIGHT}"
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("the traffic light is green", GREEN),
+        ("the green traffic light is on", GREEN),
+        ("the signal turns green", GREEN),
+        ("green traffic light", GREEN),
+        ("the traffic light isn't green", f"!{GREEN}"),
+        ("the light is red", f"!{GREEN}"),
+        ("the light is yellow or red", f"!{GREEN}"),
+        ("there is no green light", f"!{GREEN}"),
+        ("the left-turn light is flashing", "flashing_left_turn_light"),
+        ("the left-turn signal is green", "green_left_turn_light"),
+        ("there's a stop sign ahead", "stop_sign"),
+        ("car_from_left", LEFT),
+        ("there is a car on the left", LEFT),
+        ("a vehicle is approaching from your left", LEFT),
+        ("you see a car coming from the left side", LEFT),
+        ("there is oncoming traffic", OPPOSITE),
+        ("a car comes from the opposite direction", OPPOSITE),
+        ("no cars are coming", NO_CARS),
+        ("there aren't any cars", NO_CARS),
+        ("cars are present", CARS),
+        ("a pedestrian is crossing", PEDESTRIANS),
+        ("there is a person in front of you", "pedestrian_in_front"),
+        ("the pedestrian on the right is gone", "!pedestrian_at_right"),
+        ("the car from the left has passed", f"!{LEFT}"),
+        ("the left is clear", f"!{LEFT} & !pedestrian_at_left"),
+        ("the left is not clear", f"{LEFT} | pedestrian_at_left"),
+        (
+            "left and right are clear",
+            f"!{LEFT} & !{RIGHT} & !pedestrian_at_left & !pedestrian_at_right",
+        ),
+        ("there is no car from left or pedestrian at right", f"!{LEFT} & !pedestrian_at_right"),
+        ("there is no car from left and no pedestrian at right", f"!{LEFT} & !pedestrian_at_right"),
+        ("no car from the left or the right is coming", f"!{LEFT} & !{RIGHT}"),
+        ("neither a car from left nor a pedestrian at right", f"!{LEFT} & !pedestrian_at_right"),
+        (
+            "neither a car from left nor a pedestrian at right is present",
+            f"!{LEFT} & !pedestrian_at_right",
+        ),
+        ("a car from left or from right", f"{LEFT} | {RIGHT}"),
+        ("both a car from left and a car from right are present", f"{LEFT} & {RIGHT}"),
+        (
+            "the car from left and the pedestrian at right are not present",
+            f"!{LEFT} & !pedestrian_at_right",
+        ),
+        ("the light is green and there is no car from left", f"{GREEN} & !{LEFT}"),
+        (
+            "the light is green and there is no car from left or pedestrian at right",
+            f"{GREEN} & !{LEFT} & !pedestrian_at_right",
+        ),
+        (
+            "there is no car from left, no car from right, and the light is green",
+            f"{GREEN} & !{LEFT} & !{RIGHT}",
+        ),
+        (
+            "there is a car from left or there is a car from right and the light is green",
+            f"({GREEN} & {RIGHT}) | {LEFT}",
+        ),
+        (
+            "the light is green and there is a car from left or a car from right",
+            f"({GREEN} & {LEFT}) | ({GREEN} & {RIGHT})",
+        ),
+    ],
+)
+def test_conditions(condition, expected):
+    assert guard(condition) == expected
+
+
+def test_a_clear_way_has_no_cars_and_no_pedestrians():
+    assert guard("the way is clear") == guard("there are no cars or pedestrians")
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("", "empty"),
+        ("  \n\n", "empty"),
+        ("1.\n2. Stop.", "empty"),
+        ("1. Stop.\n3. Turn right.", "numbering"),
+        ("1. Stop.\n1. Turn right.", "numbering"),
+        ("1. Stop.\nThen turn right.", "numbering"),
+        ("Slow down.", "unknown_words"),
+        ("If it is safe, turn right.", "unknown_words"),
+        ("If there is a dog, stop.", "unknown_words"),
+        ("Turn right quickly into oblivion.", "unknown_words"),
+        ("If there is no car from left and pedestrian at right, stop.", "ambiguous"),
+        ("If the light is green, and a car or a pedestrian, stop.", "ambiguous"),
+        ("If there is no car from left or no pedestrian at right, stop.", "ambiguous"),
+        ("If both the car and the pedestrian are not present, stop.", "ambiguous"),
+        ("If there are cars from left and right, stop.", "ambiguous"),
+        ("If green, turn right.", "ambiguous"),
+        ("Wait for the pedestrian.", "ambiguous"),
+        ("Stop and turn right if the light is green.", "ambiguous"),
+        ("If the traffic light is present, stop.", "no_condition"),
+        ("If the road, stop.", "no_condition"),
+        ("If there is a car in front, stop.", "no_condition"),
+        ("If the car is green, stop.", "no_condition"),
+        ("Go to step 2.", "bad_reference"),
+        ("Go to step 0.", "bad_reference"),
+        (
+            "1. If the light is green, stop.\n2. Otherwise, turn left.\n3. Go to step 2.",
+            "bad_reference",
+        ),
+        ("Otherwise, stop.", "unsupported"),
+        ("If the light is green.", "unsupported"),
+        ("Stop or turn right.", "unsupported"),
+        ("Go to step 1 and stop.", "unsupported"),
+        ("Do not turn right.", "unknown_words"),
+        ("If the light is green and turn right.", "unsupported"),
+        ("Turn right at the green light.", "unknown_words"),
+        ("Check if there is a car from left, stop.", "unsupported"),
+        ("Check that the light is green.", "unknown_words"),
+    ],
+)
+def test_what_is_not_understood_is_reported(text, category):
+    assert category in problems(text)
+    assert steps_to_controller(text, DRIVING, "natural").controller is None
+
+
+def test_a_problem_is_one_line_that_names_near_phrases():
+    reading = read_steps("1. Stop.\n2. If there is a padestrian, stop.", DRIVING)
+    (problem,) = reading.problems
+    assert (problem.line, problem.words) == (2, "padestrian")
+    assert problem.to_line() == (
+        "step 2: unknown words: 'padestrian'; nearest known: 'pedestrian', 'pedestrians', "
+        "'pedestrian traffic'"
+    )
+
+
+def test_no_controller_is_built_from_a_reading_with_problems():
+    with pytest.raises(InputError, match="Slow down"):
+        build_controller(read_steps("Slow down.", DRIVING), "natural")
+
+
+@pytest.mark.parametrize(
+    "numbering",
+    ["{}. {}", "{}) {}", "({}) {}", "Step {}: {}", "**{}.** {}", "**Step {}:** {}", "- {}. {}"],
+)
+def test_numbering_styles(numbering):
+    steps = ["Observe the traffic light.", "If the light is green, turn right."]
+    text = "\n".join(numbering.format(n, step) for n, step in enumerate(steps, start=1))
+    assert read_steps(f"Sure! Here it is:\n\n{text}\n\nGood luck!", DRIVING).lines == tuple(steps)
+    assert rows(text) == rows("\n".join(steps)) == rows("\n".join(f"- {s}" for s in steps))
+
+
+def test_every_proposition_and_action_is_understood_by_phrase_and_name():
+    for proposition in DRIVING.propositions:
+        for words in (proposition.phrase, proposition.name):
+            assert guard(f"there is a {words}") == proposition.name
+    for action in DRIVING.actions:
+        for words in (action.phrase, action.name):
+            assert rows(words) == {(0, "true", action.name, 1)}
+
+
+def test_every_synonym_of_an_action_is_read_as_that_action():
+    for action, phrases in DRIVING.language["language"]["actions"].items():
+        for phrase in phrases:
+            assert rows(f"{phrase.capitalize()}.") == {(0, "true", action, 1)}, phrase
+
+
+def test_ten_thousand_steps():
+    lines = [
+        f"{n}. If the light is green, turn right and go to step {n}." for n in range(1, 10_001)
+    ]
+    controller = steps_to_controller("\n".join(lines), DRIVING, "natural").controller
+    assert controller is not None
+    assert controller.final == 10_000
+
+
+def test_equivalent_wordings_are_one_controller():
+    def read(text: str) -> Controller:
+        controller = steps_to_controller(text, DRIVING, "natural").controller
+        assert controller is not None
+        return controller
+
+    left = read("Wait until there is no car from left, then turn right.")
+    right = read(
+        "1. If a car is coming from the left, wait there. \n2. Turn right.".replace(" there", "")
+    )
+    assert equivalent(left, read("When no car is coming from the left, make a right turn."))
+    assert not equivalent(left, right)
+    assert Transition(0, f"!{LEFT}", "turn_right", 1) in {
+        Transition(t.source, t.guard, t.action, t.target) for t in left.transitions
+    }
