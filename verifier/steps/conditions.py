@@ -110,6 +110,8 @@ def anything(terms: Sequence[Term], lexicon: Lexicon) -> Expression:
     for term in terms:
         if not term.bare or term.predicate is not None:
             raise MisreadError("unsupported", "expected things to give way to", term.span)
+        if term.noun is not None and not term.noun.at:
+            raise MisreadError("ambiguous", "to do this at it, or while it is there", term.span)
         parts += _items(term, term.mods, lexicon, needs_absence=False)[0]
     return any_of(parts)
 
@@ -295,6 +297,8 @@ def _items(
         raise MisreadError("no_condition", "it is not said what this is about", term.span)
     if mods.present and mods.absent:
         raise MisreadError("unsupported", "says two things at once", term.span)
+    if mods.absent and not noun.at:
+        raise MisreadError("no_condition", "no proposition says this", term.span)
     if noun.room and needs_absence is False:
         raise MisreadError("no_condition", "say whether it is clear", term.span)
     places = [place for place in mods.places if place not in noun.ignores]

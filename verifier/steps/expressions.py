@@ -10,7 +10,7 @@ import spot
 
 from verifier.errors import InputError
 from verifier.formulas import Formula
-from verifier.truth_tables import Support, everything, formula_of, variable
+from verifier.truth_tables import Support, check_support, everything, formula_of, variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,14 @@ def names_in(expression: Expression) -> frozenset[str]:
 
 @lru_cache(maxsize=65536)
 def guard_of(expression: Expression, order: Support) -> str:
-    """The canonical guard, with propositions in the given order."""
+    """The canonical guard, with propositions in the given order.
+
+    Raises:
+        InputError: More propositions than a truth table can hold.
+    """
     mentioned = names_in(expression)
     support = tuple(name for name in order if name in mentioned)
+    check_support(support)
     return formula_of(_table(expression, support), support)
 
 

@@ -159,13 +159,16 @@ class _Callbacks:
     def do(self, parts: list[Lexeme]) -> Do:
         return Do(str(parts[0].value), parts[0].span)
 
+    def do_vaguely(self, parts: list[Lexeme]) -> Do:
+        return Do(str(parts[0].value), parts[0].span, vague=True)
+
     def give_way(self, parts: list[Any]) -> Hold:
         verb, terms = parts
         there = anything(terms[0], self.lexicon)
         return Hold(Not(there), str(verb.value), cover(verb.span, terms[2]))
 
     def observe(self, parts: list[Any]) -> Do:
-        verb, (terms, _, span) = parts
+        verb, (terms, _, span), *_ = parts
         for term in terms:
             if term.there or term.predicate or term.lead in ("NO", "NOT", "NEITHER"):
                 raise MisreadError("ambiguous", "an observation or a condition", term.span)
@@ -215,6 +218,9 @@ class _Callbacks:
         if self._stays_put(act) and self._stays_put(before[-1]):
             # "Stop and wait" is one stop.
             return (*before[:-1], Do(act.action, cover(before[-1].span, act.span)))
+        motions = [a for a in (*before, act) if isinstance(a, Do) and self._moves(a)]
+        if len(motions) > 1 and any(motion.vague for motion in motions):
+            raise MisreadError("ambiguous", "one motion or two", act.span)
         return (*before, act)
 
     # Sentences
@@ -256,6 +262,9 @@ class _Callbacks:
         word, terms, acts = parts
         return (self._holding(acts, self._condition(terms), cover(word.span, terms[2])),)
 
+    def located(self, parts: list[Any]) -> tuple[Statement, ...]:
+        return parts[-1]
+
     def otherwise(self, parts: list[Any]) -> tuple[Sentence, ...]:
         first, *rest = parts[1]
         return (Otherwise(first), *rest)
@@ -284,6 +293,9 @@ class _Callbacks:
 
     def _stays_put(self, act: Act) -> TypeGuard[Do]:
         return isinstance(act, Do) and act.action in self.lexicon.hold
+
+    def _moves(self, act: Do) -> bool:
+        return act.action not in (*self.lexicon.hold, EPSILON)
 
     def _holding(self, acts: Acts, until: Expression, span: Span) -> Plain:
         act = acts[0]

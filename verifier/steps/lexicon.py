@@ -165,6 +165,8 @@ def _entries(
     for action in vocabulary.actions:
         own = [action.phrase, action.name, *language.get("actions", {}).get(action.name, [])]
         yield from _each(own, ("DO", action.name))
+    for action, phrases in language.get("vague", {}).items():
+        yield from _each(phrases, ("DO_VAGUELY", action))
     yield from _places(language, english)
     for terminal in ("present", "absent", "arrives", "leaves"):
         yield from _each(language.get(terminal, []), (terminal.upper(), None))

@@ -180,7 +180,9 @@ class _Machine:
 
 
 def _both(left: Expression, right: Expression) -> Expression:
-    return right if left == TRUE else AllOf((left, right))
+    if left == TRUE:
+        return right
+    return AllOf((*left.parts, right) if isinstance(left, AllOf) else (left, right))
 
 
 def _groups(steps: Sequence[Sequence[Sentence]]) -> Iterator[list[list[_Case]]]:

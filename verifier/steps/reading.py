@@ -16,6 +16,10 @@ from verifier.steps.tokens import Lexeme, tokenize
 from verifier.vocabulary import Vocabulary
 
 MAX_STEPS = 20_000
+MAX_PHRASES = 300
+"""Longest step, in phrases."""
+MAX_CASES = 50
+"""Most steps in a row that begin with "otherwise"."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ def _read_line(line: str, lexicon: Lexicon) -> tuple[tuple[Sentence, ...], tuple
         return (), unknown
     if not lexemes:
         return (), (Problem(0, line, "empty", "the step says nothing"),) if line else ()
+    if len(lexemes) > MAX_PHRASES:
+        return (), (Problem(0, "", "unsupported", "the step is too long"),)
     try:
         return parse(lexemes, lexicon), ()
     except MisreadError as error:
@@ -96,7 +102,11 @@ def _misplaced(steps: list[Step]) -> Iterator[Problem]:
         for number, step in enumerate(steps, start=1)
         if step.sentences and isinstance(step.sentences[0], Otherwise)
     }
+    cases = 0
     for number, step in enumerate(steps, start=1):
+        cases = cases + 1 if number in attached else 0
+        if cases > MAX_CASES:
+            yield Problem(number, step.text, "unsupported", "too many cases of one step")
         before = steps[number - 2].sentences[-1:] if number > 1 else ()
         for sentence in step.sentences:
             is_other = isinstance(sentence, Otherwise)

@@ -14,10 +14,11 @@ Place = Literal["end", "start", "here", "next"]
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """One action; epsilon for an observation."""
+    """One action; epsilon for an observation; vague: the words name no direction."""
 
     action: str
     span: Span
+    vague: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,10 @@ _FOLD = str.maketrans(
         **dict.fromkeys("!;…", "."),
     }
 )
-_VERBS = frozenset(
-    ["DO", "CHECK", "CHECK_IF", "WAIT_UNTIL", "WAIT_FOR", "GOTO", "NEXT", "HERE", "RESTART",
-     "FINISH", "YIELD_TO"]
-)  # fmt: skip
+_ACTIONS = frozenset(["DO", "DO_VAGUELY", "YIELD_TO"])
+_OBSERVATIONS = frozenset(["CHECK", "CHECK_IF", "WAIT_UNTIL", "WAIT_FOR"])
+_JUMPS = frozenset(["GOTO", "NEXT", "HERE", "RESTART", "FINISH"])
+_VERBS = _ACTIONS | _OBSERVATIONS | _JUMPS
 _SEPARATORS = frozenset(["COMMA", "AND", "OR", "NOR", "THEN"])
 _CONDITIONAL = frozenset(["COND", "UNTIL"])
 _LONGEST_NUMBER = 9
