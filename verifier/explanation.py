@@ -217,7 +217,7 @@ def _loop(run: _Run) -> str:
     """ "the run repeats steps 2 and 3 for ever", and what is seen if nothing changes."""
     labels = {moment.propositions for moment in run.lasso.cycle}
     if len(labels) > 1:
-        return _round(run)
+        return f"{_round(run)}{',' if all(map(run.waits, run.lasso.cycle)) else ''}"
     seen = [_thing(run.vocabulary.proposition(p).phrase, True) for p in labels.pop()]
     return f"{_round(run)}, with {_join(seen) or 'nothing in sight'},"
 
