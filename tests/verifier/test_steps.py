@@ -237,6 +237,28 @@ def test_a_chain_of_cases():
         }
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. Observe the traffic light.\n2. If it is green, go straight.",
+        "1. Observe the traffic light.\n2. If green, go straight.",
+        "1. Check the light and the cars.\n2. If it's not red, go straight.",
+    ],
+)
+def test_it_is_the_lamp_that_was_just_mentioned(text):
+    assert rows(text) == {
+        (0, "true", "epsilon", 1),
+        (1, GREEN, "go_straight", 2),
+        (1, f"!{GREEN}", "epsilon", 1),
+    }
+    one_line = text.replace("1. ", "").replace("\n2. ", " ")
+    assert rows(one_line) == {
+        (0, "true", "epsilon", 2),
+        (2, GREEN, "go_straight", 1),
+        (2, f"!{GREEN}", "epsilon", 2),
+    }
+
+
 def test_two_sentences_in_a_step_come_one_after_the_other():
     assert rows("1. If the light is red, stop. If there is no car from left, turn right.") == {
         (0, f"!{GREEN}", "stop", 0),
@@ -356,6 +378,9 @@ def test_a_clear_way_has_no_cars_and_no_pedestrians():
         ("1. Stop.\n3. Turn right.", "numbering"),
         ("1. Stop.\n1. Turn right.", "numbering"),
         ("1. Stop.\nThen turn right.", "numbering"),
+        ("Turn right.\n1. Stop.", "numbering"),
+        ("If there is a llama, stop.\n1. Turn right.", "numbering"),
+        ("1. Stop.\nThe light is green.", "numbering"),
         ("Slow down.", "unknown_words"),
         ("If it is safe, turn right.", "unknown_words"),
         ("If there is a dog, stop.", "unknown_words"),
@@ -366,6 +391,10 @@ def test_a_clear_way_has_no_cars_and_no_pedestrians():
         ("If both the car and the pedestrian are not present, stop.", "ambiguous"),
         ("If there are cars from left and right, stop.", "ambiguous"),
         ("If green, turn right.", "ambiguous"),
+        ("If it is green, turn right.", "ambiguous"),
+        ("1. Check the light.\n2. If it is present, stop.", "no_condition"),
+        ("1. Check the light and the left-turn light.\n2. If it is green, stop.", "ambiguous"),
+        ("1. Check the light.\n2. Look left.\n3. If it is green, stop.", "ambiguous"),
         ("Wait for the pedestrian.", "ambiguous"),
         ("Stop and turn right if the light is green.", "ambiguous"),
         ("If the traffic light is present, stop.", "no_condition"),
@@ -418,6 +447,14 @@ def test_numbering_styles(numbering):
     text = "\n".join(numbering.format(n, step) for n, step in enumerate(steps, start=1))
     assert read_steps(f"Sure! Here it is:\n\n{text}\n\nGood luck!", DRIVING).lines == tuple(steps)
     assert rows(text) == rows("\n".join(steps)) == rows("\n".join(f"- {s}" for s in steps))
+
+
+def test_introductions_and_remarks_are_left_out():
+    steps = "1. Check the light.\n2. Stop."
+    for before in ("Turn right at the traffic light:", "Here is how to turn right safely.", ""):
+        for after in ("", "Good luck, and have fun!", "---"):
+            assert len(read_steps(f"{before}\n{steps}\n\n{after}", DRIVING).lines) == 2
+            assert not problems(f"{before}\n{steps}\n\n{after}")
 
 
 def test_every_proposition_and_action_is_understood_by_phrase_and_name():

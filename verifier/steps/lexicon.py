@@ -21,9 +21,9 @@ _REMEMBERED = 16
 _LEXICONS: dict[int, tuple[Vocabulary, Lexicon]] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noun:
-    """What a head noun can mean.
+    """What a head noun can mean; compared by identity.
 
     Attributes:
         name: Its key in the vocabulary file.
@@ -97,7 +97,8 @@ def _build(vocabulary: Vocabulary) -> Lexicon:
     fillers = frozenset([*english["fillers"], *language.get("fillers", [])])
     trie: dict[str, Any] = {}
     phrases = set()
-    for phrase, kinds in dict(_entries(vocabulary, language, english)).items():
+    nouns = _nouns(vocabulary, language)
+    for phrase, kinds in dict(_entries(vocabulary, language, english, nouns)).items():
         _plant(trie, _normal(phrase, fillers), kinds)
         phrases.add(phrase)
     for proposition in vocabulary.propositions:
@@ -108,7 +109,6 @@ def _build(vocabulary: Vocabulary) -> Lexicon:
             # A phrase that the nouns and places already make up must not hide longer ones.
             if not _composed(trie, words):
                 _plant(trie, words, (("HEAD", noun),))
-    nouns = _nouns(vocabulary, language)
     numbers = {word: n for n, word in enumerate(english["numbers"], start=1)}
     return Lexicon(
         trie,
@@ -156,7 +156,10 @@ def _composed(trie: dict[str, Any], words: Sequence[str]) -> bool:
 
 
 def _entries(
-    vocabulary: Vocabulary, language: Mapping[str, Any], english: Mapping[str, Any]
+    vocabulary: Vocabulary,
+    language: Mapping[str, Any],
+    english: Mapping[str, Any],
+    nouns: Mapping[str, Noun],
 ) -> Iterator[tuple[str, tuple[Kind, ...]]]:
     """Phrase -> kinds. Of two entries for a phrase the later one counts."""
     for spec, phrases in english["phrases"].items():
@@ -178,7 +181,6 @@ def _entries(
     yield from _each(language.get("adjuncts", []), ("ADJUNCT", None))
     for action, phrases in language.get("gives_way", {}).items():
         yield from _each(phrases, ("YIELD_TO", action))
-    nouns = _nouns(vocabulary, language)
     for name, noun in nouns.items():
         yield from _each(language["nouns"][name]["words"], ("HEAD", noun))
     for phrase, formula in language.get("phrases", {}).items():

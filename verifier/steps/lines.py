@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 from verifier.steps.problems import Problem
 
@@ -12,6 +12,18 @@ _BULLETS = ("- ", "* ", "• ", "– ")
 _MARKUP = "*_# \t`>"
 _AFTER_NUMBER = ".):]-–"
 _LONGEST_NUMBER = 9
+
+
+class Judge(Protocol):
+    """Tells what lines outside the steps say."""
+
+    def says_nothing(self, line: str) -> bool:
+        """No word of it is about what to do or when."""
+        ...
+
+    def introduces(self, line: str) -> bool:
+        """It can stand before the steps without being one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,12 +41,12 @@ class Line:
     text: str
 
 
-def split_steps(text: str, says_nothing: Callable[[str], bool]) -> tuple[list[str], list[Problem]]:
+def split_steps(text: str, judge: Judge) -> tuple[list[str], list[Problem]]:
     """The steps of a text, without their numbers.
 
     Lines without a number are steps if no line has one (or a bullet). Otherwise an unnumbered
-    line before the first step is an introduction, and one after it is a problem, unless
-    ``says_nothing`` about the vocabulary.
+    line before the first step is an introduction, unless it reads like a step, and one after it
+    is a problem, unless it says nothing in the words of the vocabulary.
     """
     lines = [line for raw in text.splitlines() if (line := _line(raw)).text or line.number]
     if not lines:
@@ -47,7 +59,7 @@ def split_steps(text: str, says_nothing: Callable[[str], bool]) -> tuple[list[st
     expected = count(1)
     for line in lines:
         if line.number is None and (numbered or not line.bullet):
-            if steps and not says_nothing(line.text):
+            if not (judge.says_nothing(line.text) if steps else judge.introduces(line.text)):
                 message = "text outside the numbered steps"
                 problems.append(Problem(len(steps), line.text, "numbering", message))
             continue

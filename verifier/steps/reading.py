@@ -8,11 +8,12 @@ from functools import lru_cache
 from itertools import groupby
 
 from verifier.steps.grammar import parse
-from verifier.steps.lexicon import Lexicon, lexicon_of
+from verifier.steps.lexicon import Lexicon, Noun, lexicon_of
 from verifier.steps.lines import split_steps
 from verifier.steps.problems import MisreadError, Problem
+from verifier.steps.references import lamps_in, resolve
 from verifier.steps.syntax import If, Jump, Otherwise, Sentence, Statement
-from verifier.steps.tokens import Lexeme, tokenize
+from verifier.steps.tokens import CONDITIONS, VERBS, Lexeme, tokenize
 from verifier.vocabulary import Vocabulary
 
 MAX_STEPS = 20_000
@@ -20,6 +21,8 @@ MAX_PHRASES = 300
 """Longest step, in phrases."""
 MAX_CASES = 50
 """Most steps in a row that begin with "otherwise"."""
+
+_TELLING = VERBS | CONDITIONS | {"HEAD", "PLACE", "SHOWS", "NO", "NOT", "NEITHER"}
 
 
 @dataclass(frozen=True)
@@ -50,36 +53,50 @@ class Reading:
 def read_steps(text: str, vocabulary: Vocabulary) -> Reading:
     """Read numbered steps (or one step a line)."""
     lexicon = lexicon_of(vocabulary)
-    lines, problems = split_steps(text, lambda line: _says_nothing(line, lexicon))
+    lines, problems = split_steps(text, _Judge(lexicon))
     if len(lines) > MAX_STEPS:
         message = f"{len(lines)} steps; at most {MAX_STEPS} are read"
         return Reading(vocabulary, (), (), (Problem(0, "", "unsupported", message),))
     steps: list[Step] = []
+    mentioned: frozenset[Noun] = frozenset()
     for number, line in enumerate(lines, start=1):
-        sentences, found = _read_line(line, lexicon)
-        problems += [replace(problem, line=number) for problem in found]
-        steps.append(Step(line, sentences))
+        read = _read_line(line, lexicon, frozenset())
+        if read.problems and mentioned:
+            read = _read_line(line, lexicon, mentioned)
+        mentioned = read.lamps
+        problems += [replace(problem, line=number) for problem in read.problems]
+        steps.append(Step(line, read.sentences))
     problems += _misplaced(steps)
     problems.sort(key=lambda problem: problem.line)
     return Reading(vocabulary, tuple(lines), tuple(steps), tuple(problems))
 
 
+@dataclass(frozen=True, slots=True)
+class _LineRead:
+    sentences: tuple[Sentence, ...]
+    problems: tuple[Problem, ...]
+    lamps: frozenset[Noun] = frozenset()
+
+
 @lru_cache(maxsize=65536)
-def _read_line(line: str, lexicon: Lexicon) -> tuple[tuple[Sentence, ...], tuple[Problem, ...]]:
+def _read_line(line: str, lexicon: Lexicon, before: frozenset[Noun]) -> _LineRead:
+    """A single line, after one that mentions the lamps ``before``."""
     lexemes = tokenize(line, lexicon)
+    lamps = lamps_in(lexemes)
     unknown = tuple(_unknown(line, lexemes, lexicon))
     if unknown:
-        return (), unknown
+        return _LineRead((), unknown, lamps)
     if not lexemes:
-        return (), (Problem(0, line, "empty", "the step says nothing"),) if line else ()
+        found = (Problem(0, line, "empty", "the step says nothing"),) if line else ()
+        return _LineRead((), found)
     if len(lexemes) > MAX_PHRASES:
-        return (), (Problem(0, "", "unsupported", "the step is too long"),)
+        return _LineRead((), (Problem(0, "", "unsupported", "the step is too long"),))
     try:
-        return parse(lexemes, lexicon), ()
+        return _LineRead(parse(resolve(lexemes, before), lexicon), (), lamps)
     except MisreadError as error:
         start, end = error.span or (0, len(line))
         words = line[start:] if error.category == "unsupported" else line[start:end]
-        return (), (Problem(0, words, error.category, error.message),)
+        return _LineRead((), (Problem(0, words, error.category, error.message),), lamps)
 
 
 def _unknown(line: str, lexemes: list[Lexeme], lexicon: Lexicon) -> Iterator[Problem]:
@@ -91,8 +108,18 @@ def _unknown(line: str, lexemes: list[Lexeme], lexicon: Lexicon) -> Iterator[Pro
             yield Problem(0, words, "unknown_words", "unknown words", lexicon.phrases)
 
 
-def _says_nothing(line: str, lexicon: Lexicon) -> bool:
-    return all(lexeme.type in ("UNKNOWN", "_STOP") for lexeme in tokenize(line, lexicon))
+@dataclass(frozen=True)
+class _Judge:
+    lexicon: Lexicon
+
+    def says_nothing(self, line: str) -> bool:
+        return not any(lexeme.type in _TELLING for lexeme in tokenize(line, self.lexicon))
+
+    def introduces(self, line: str) -> bool:
+        if line.endswith(":"):
+            return True
+        conditional = any(lexeme.type in CONDITIONS for lexeme in tokenize(line, self.lexicon))
+        return not conditional and bool(_read_line(line, self.lexicon, frozenset()).problems)
 
 
 def _misplaced(steps: list[Step]) -> Iterator[Problem]:

@@ -48,7 +48,10 @@ _FOLD = str.maketrans(
 _ACTIONS = frozenset(["DO", "DO_VAGUELY", "YIELD_TO"])
 _OBSERVATIONS = frozenset(["CHECK", "CHECK_IF", "WAIT_UNTIL", "WAIT_FOR"])
 _JUMPS = frozenset(["GOTO", "NEXT", "HERE", "RESTART", "FINISH"])
-_VERBS = _ACTIONS | _OBSERVATIONS | _JUMPS
+VERBS = _ACTIONS | _OBSERVATIONS | _JUMPS
+"""Terminals that begin an act."""
+CONDITIONS = frozenset(["COND", "UNTIL", "ELSE"])
+"""Terminals that say under which condition."""
 _SEPARATORS = frozenset(["COMMA", "AND", "OR", "NOR", "THEN"])
 _CONDITIONAL = frozenset(["COND", "UNTIL"])
 _LONGEST_NUMBER = 9
@@ -152,7 +155,7 @@ def _is_denied_if(lexeme: Lexeme, lexemes: list[Lexeme], position: int) -> bool:
     if lexemes[position + 1].type != "NOT":
         return False
     after = lexemes[position + 2].type if position + 2 < len(lexemes) else "_STOP"
-    return after in _VERBS or after in ("COMMA", "THEN")
+    return after in VERBS or after in ("COMMA", "THEN")
 
 
 def _joint(run: list[Lexeme], before: Lexeme | None, ahead: list[Lexeme]) -> Lexeme | None:
@@ -166,11 +169,11 @@ def _joint(run: list[Lexeme], before: Lexeme | None, ahead: list[Lexeme]) -> Lex
         return Lexeme("UNREADABLE", None, span)
     connective = logical[0] if logical else None
     comma = "COMMA" in kinds
-    if connective in ("OR", "NOR") and (starts or after in _VERBS or after in _CONDITIONAL):
+    if connective in ("OR", "NOR") and (starts or after in VERBS or after in _CONDITIONAL):
         return Lexeme("UNREADABLE", None, span)
     if starts or after in ("_STOP", "ELSE"):
         return None if not (connective and after == "_STOP") else Lexeme("UNREADABLE", None, span)
-    if after in _VERBS:
+    if after in VERBS:
         return Lexeme("_AND_DO" if connective else "_THEN_DO", None, span)
     if after in _CONDITIONAL:
         return Lexeme("_ALSO", None, span) if connective or "THEN" in kinds else None
