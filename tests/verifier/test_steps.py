@@ -496,3 +496,38 @@ def test_equivalent_wordings_are_one_controller():
     assert Transition(0, f"!{LEFT}", "turn_right", 1) in {
         Transition(t.source, t.guard, t.action, t.target) for t in left.transitions
     }
+
+
+def test_another_domain_is_another_file(tmp_path):
+    path = tmp_path / "railway.yaml"
+    path.write_text(
+        "name: railway\n"
+        "propositions:\n"
+        "  train_near: {phrase: train from left, appears: a, disappears: b}\n"
+        "  gate_down: {phrase: lowered barrier, appears: a, disappears: b}\n"
+        "actions:\n"
+        "  halt: {phrase: halt, does: halts}\n"
+        "  cross: {phrase: cross the tracks, does: crosses}\n"
+    )
+    railway = load_vocabulary(path)
+    text = "1. Observe the lowered barrier.\n2. If there is no train from left, cross the tracks."
+    controller = steps_to_controller(text, railway, "skip").controller
+    assert controller is not None
+    assert [(t.guard, t.action) for t in controller.transitions] == [
+        ("true", "epsilon"),
+        ("!train_near", "cross"),
+        ("train_near", "epsilon"),
+    ]
+    assert steps_to_controller("Turn right.", railway, "skip").controller is None
+
+
+def test_a_vocabulary_with_a_bad_formula_is_refused(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "name: bad\n"
+        "propositions: {p: {phrase: pea, appears: a, disappears: b}}\n"
+        "actions: {go: {phrase: go, does: goes}}\n"
+        "language: {nouns: {pod: {words: [pod], is: q}}}\n"
+    )
+    with pytest.raises(InputError, match="unknown proposition 'q'"):
+        read_steps("go", load_vocabulary(path))

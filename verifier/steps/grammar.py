@@ -157,10 +157,10 @@ class _Callbacks:
     # Acts
 
     def do(self, parts: list[Lexeme]) -> Do:
-        return Do(str(parts[0].value), parts[0].span)
+        return Do(str(parts[0].value), _span(parts))
 
     def do_vaguely(self, parts: list[Lexeme]) -> Do:
-        return Do(str(parts[0].value), parts[0].span, vague=True)
+        return Do(str(parts[0].value), _span(parts), vague=True)
 
     def give_way(self, parts: list[Any]) -> Hold:
         verb, terms = parts
@@ -168,11 +168,13 @@ class _Callbacks:
         return Hold(Not(there), str(verb.value), cover(verb.span, terms[2]))
 
     def observe(self, parts: list[Any]) -> Do:
-        verb, (terms, _, span), *_ = parts
-        for term in terms:
-            if term.there or term.predicate or term.lead in ("NO", "NOT", "NEITHER"):
-                raise MisreadError("ambiguous", "an observation or a condition", term.span)
-        return Do(EPSILON, cover(verb.span, span))
+        verb, *objects = parts
+        for terms, _, _ in (part for part in objects if not isinstance(part, Lexeme)):
+            for term in terms:
+                if term.there or term.predicate or term.lead in ("NO", "NOT", "NEITHER"):
+                    raise MisreadError("ambiguous", "an observation or a condition", term.span)
+        spans = (part.span if isinstance(part, Lexeme) else part[2] for part in objects)
+        return Do(EPSILON, cover(verb.span, *spans))
 
     def wait_until(self, parts: list[Any]) -> Hold:
         verb, terms = parts
@@ -302,6 +304,10 @@ class _Callbacks:
         if len(acts) > 1 or not isinstance(act, Do):
             raise MisreadError("unsupported", "only one action can go on meanwhile", span)
         return Plain((Hold(until, act.action, cover(span, act.span)),))
+
+
+def _span(words: Sequence[Lexeme]) -> Span:
+    return cover(*(word.span for word in words))
 
 
 def _observes(act: Act) -> bool:
