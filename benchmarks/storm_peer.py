@@ -11,19 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.choices import Choice, choices_of
+from benchmarks.formula_text import atoms, written
 from benchmarks.spot_peer import under_assumptions
-from verifier.bindings import spot
 from verifier.controller import Controller
 from verifier.semantics import Semantics
 from verifier.transition_system import TransitionSystem
 
 Node = tuple[int, int, Choice]
 """World state, controller state, what the controller does there."""
-
-_OPERATORS = {
-    spot.op_Not: "!", spot.op_And: "&", spot.op_Or: "|",
-    spot.op_X: "X", spot.op_F: "F", spot.op_G: "G", spot.op_U: "U",
-}  # fmt: skip
 
 
 class StormPeer:
@@ -46,9 +41,9 @@ class StormPeer:
         self._stormpy: Any = stormpy
         self.world, self.semantics = world, semantics
         implications = [under_assumptions(f, world, semantics) for f in formulas]
-        self._atoms = sorted({name for f in implications for name in _atoms(f)})
+        self._atoms = sorted({name for f in implications for name in atoms(f)})
         self._properties = [
-            stormpy.parse_properties(f"Pmin=? [ {_storm_syntax(f)} ]")[0] for f in implications
+            stormpy.parse_properties(f"Pmin=? [ {written(f, '"{}"'.format, ('false', 'true'))} ]")[0] for f in implications
         ]
 
     def holds(self, controller: Controller) -> tuple[bool, ...]:
@@ -115,21 +110,3 @@ def _explore(
         rows.append(entered(world.successors[world_state], choice.target))
     return nodes, rows, initial
 
-
-def _atoms(formula: Any) -> set[str]:
-    return {ap.ap_name() for ap in spot.atomic_prop_collect(formula)}
-
-
-def _storm_syntax(formula: Any) -> str:
-    """The formula with quoted atoms, in the operators that Storm's parser reads inside LTL."""
-    return _written(spot.unabbreviate(formula, "ie^MRW"))
-
-
-def _written(formula: Any) -> str:
-    if formula._is(spot.op_ap):
-        return f'"{formula.ap_name()}"'
-    if formula.is_tt() or formula.is_ff():
-        return "true" if formula.is_tt() else "false"
-    parts = [f"({_written(child)})" for child in formula]
-    operator = _OPERATORS[formula.kind()]
-    return f"{operator} {parts[0]}" if len(parts) == 1 else f" {operator} ".join(parts)
