@@ -42,9 +42,8 @@ class StormPeer:
         self.world, self.semantics = world, semantics
         implications = [under_assumptions(f, world, semantics) for f in formulas]
         self._atoms = sorted({name for f in implications for name in atoms(f)})
-        self._properties = [
-            stormpy.parse_properties(f"Pmin=? [ {written(f, '"{}"'.format, ('false', 'true'))} ]")[0] for f in implications
-        ]
+        texts = (written(f, '"{}"'.format, ("false", "true")) for f in implications)
+        self._properties = [stormpy.parse_properties(f"Pmin=? [ {t} ]")[0] for t in texts]
 
     def holds(self, controller: Controller) -> tuple[bool, ...]:
         """For each formula, whether every word of world ⊗ controller satisfies it."""
@@ -74,7 +73,7 @@ class StormPeer:
             labeling.add_label(name)
         for state in initial:
             labeling.add_label_to_state("init", state)
-        known = set(self._atoms)
+        known = frozenset(self._atoms)
         for number, (world_state, _, choice) in enumerate(nodes):
             for name in (self.world.labels[world_state] | choice.actions) & known:
                 labeling.add_label_to_state(name, number)
@@ -109,4 +108,3 @@ def _explore(
         world_state, _, choice = nodes[len(rows)]
         rows.append(entered(world.successors[world_state], choice.target))
     return nodes, rows, initial
-
