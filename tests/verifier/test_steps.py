@@ -189,6 +189,11 @@ def test_readings_that_do_not_depend_on_the_profile(profile, text, expected):
     assert rows(text, profile) == expected
 
 
+def test_the_comma_after_a_condition_may_be_missing():
+    for text in ("If the light is green go straight.", "If there is a green light go straight."):
+        assert rows(text) == rows("If the light is green, go straight.")
+
+
 def test_unless_is_if_not():
     expected = {(0, f"!{LEFT}", "turn_right", 1), (0, LEFT, "epsilon", 0)}
     assert rows("Unless there is a car from left, turn right.") == expected
@@ -320,6 +325,7 @@ NO_CARS = f"!{OPPOSITE} & !{LEFT} & !{RIGHT}"
         ("cars are present", CARS),
         ("a pedestrian is crossing", PEDESTRIANS),
         ("there is a person in front of you", "pedestrian_in_front"),
+        ("there is a pedestrian standing on the left", "pedestrian_at_left"),
         ("the pedestrian on the right is gone", "!pedestrian_at_right"),
         ("the car from the left has passed", f"!{LEFT}"),
         ("the left is clear", f"!{LEFT} & !pedestrian_at_left"),
@@ -396,6 +402,12 @@ def test_a_clear_way_has_no_cars_and_no_pedestrians():
         ("1. Check the light and the left-turn light.\n2. If it is green, stop.", "ambiguous"),
         ("1. Check the light.\n2. Look left.\n3. If it is green, stop.", "ambiguous"),
         ("Wait for the pedestrian.", "ambiguous"),
+        ("If you see the car turn right, stop.", "ambiguous"),
+        ("If the car stop, turn right.", "ambiguous"),
+        ("If there is a car that is going straight, turn right.", "unknown_words"),
+        ("If the pedestrian is standing, stop.", "unknown_words"),
+        ("If the pedestrian is in front of the traffic light, stop.", "unsupported"),
+        ("If the light is green, proceed and turn right.", "ambiguous"),
         ("Stop and turn right if the light is green.", "ambiguous"),
         ("If the traffic light is present, stop.", "no_condition"),
         ("If the road, stop.", "no_condition"),

@@ -39,7 +39,10 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One noun phrase with what stands before it ("there is no") and its predicate."""
+    """One noun phrase with what stands before it ("there is no") and its predicate.
+
+    ``seen``: what stands before it is "you see".
+    """
 
     lead: str
     there: bool
@@ -47,6 +50,7 @@ class Term:
     mods: Mods
     predicate: Predicate | None
     span: Span
+    seen: bool = False
 
     @property
     def bare(self) -> bool:

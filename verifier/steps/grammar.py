@@ -110,11 +110,11 @@ class _Callbacks:
             both = _together(both, more, cover(*spans))
         return noun, both, cover(*spans)
 
-    def lead(self, words: list[Lexeme]) -> tuple[str, bool, Span]:
+    def lead(self, words: list[Lexeme]) -> tuple[str, bool, bool, Span]:
         there = words[0].type == "THERE"
         rest = words[1:] if there else words
-        lead = rest[0].type if rest else ""
-        return ("NO" if there and lead == "NOT" else lead), there, cover(*(w.span for w in words))
+        lead = "NO" if there and rest and rest[0].type == "NOT" else "".join(w.type for w in rest)
+        return lead, there, words[0].value == "see", _span(words)
 
     def is_so(self, parts: list[Any]) -> tuple[Predicate, Span]:
         be, (mods, span) = parts
@@ -132,13 +132,13 @@ class _Callbacks:
         return Predicate(Mods(absent=True), False, False), parts[0].span
 
     def term(self, parts: list[Any]) -> Term:
-        lead, there, span = ("", False, None)
+        lead, there, seen, span = ("", False, False, None)
         if isinstance(parts[0][0], str):
-            lead, there, span = parts.pop(0)
+            lead, there, seen, span = parts.pop(0)
         noun, mods, own = parts[0]
         predicate, said = parts[1] if len(parts) > 1 else (None, own)
         spans = [own, said] if span is None else [span, own, said]
-        return Term(lead, there, noun, mods, predicate, cover(*spans))
+        return Term(lead, there, noun, mods, predicate, cover(*spans), seen)
 
     def connective(self, words: list[Lexeme]) -> Connective:
         return Connective(words[0].type, bool(words[0].value))
@@ -227,6 +227,9 @@ class _Callbacks:
 
     # Sentences
 
+    def then(self, parts: list[Lexeme]) -> bool:
+        return bool(parts)
+
     def plain(self, parts: list[Acts]) -> tuple[Statement, ...]:
         return (Plain(parts[0]),)
 
@@ -237,7 +240,10 @@ class _Callbacks:
         return (Plain(self.acts([before[0], looks]) if before else (looks,)),)
 
     def conditional(self, parts: list[Any]) -> tuple[Statement, ...]:
-        word, terms, acts, *rest = parts
+        word, terms, apart, acts, *rest = parts
+        if not apart and _could_act(terms[0][-1]):
+            # "If you see the car turn right": who turns?
+            raise MisreadError("ambiguous", "who does this", acts[0].span)
         otherwise = _one(rest[1]) if rest else None
         condition, span = self._condition(terms), cover(word.span, terms[2])
         return (self._conditional(str(word.value), condition, acts, otherwise, span),)
@@ -247,7 +253,7 @@ class _Callbacks:
         *before, last = acts
         if before and not all(map(_observes, before)):
             raise MisreadError("ambiguous", "the condition may be about one or all", word.span)
-        return self._after(tuple(before), [word, terms, (last,), *rest])
+        return self._after(tuple(before), [word, terms, True, (last,), *rest])
 
     def observe_first(self, parts: list[Any]) -> tuple[Statement, ...]:
         before, *rest = parts
@@ -261,7 +267,7 @@ class _Callbacks:
         return (Plain(before), *conditional) if before else conditional
 
     def hold_first(self, parts: list[Any]) -> tuple[Statement, ...]:
-        word, terms, acts = parts
+        word, terms, _, acts = parts
         return (self._holding(acts, self._condition(terms), cover(word.span, terms[2])),)
 
     def located(self, parts: list[Any]) -> tuple[Statement, ...]:
@@ -304,6 +310,11 @@ class _Callbacks:
         if len(acts) > 1 or not isinstance(act, Do):
             raise MisreadError("unsupported", "only one action can go on meanwhile", span)
         return Plain((Hold(until, act.action, cover(span, act.span)),))
+
+
+def _could_act(term: Term) -> bool:
+    """Whether a verb right after it could be about it, not about the driver."""
+    return term.predicate is None and (term.bare or term.seen)
 
 
 def _span(words: Sequence[Lexeme]) -> Span:

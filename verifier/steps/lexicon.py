@@ -200,11 +200,12 @@ def _kind(spec: str) -> Kind:
 def _places(
     language: Mapping[str, Any], english: Mapping[str, Any]
 ) -> Iterator[tuple[str, tuple[Kind, ...]]]:
+    postures = language.get("postures", [])
     for place, body in language.get("places", {}).items():
-        kind = ("PLACE", place)
-        for side in body.get("sides", []):
-            yield from _each([side, *(f"{p} {side}" for p in english["prepositions"])], kind)
-        yield from _each(body.get("phrases", []), kind)
+        sides, phrases = body.get("sides", []), body.get("phrases", [])
+        where = [*(f"{p} {side}" for p in english["prepositions"] for side in sides), *phrases]
+        standing = [f"{posture} {phrase}" for posture in postures for phrase in where]
+        yield from _each([*sides, *where, *standing], ("PLACE", place))
 
 
 def _nouns(vocabulary: Vocabulary, language: Mapping[str, Any]) -> dict[str, Noun]:

@@ -118,7 +118,7 @@ def _settle(lexemes: Iterator[Lexeme]) -> Iterator[Lexeme]:
     for lexeme in lexemes:
         if lexeme.type == "SEE":
             in_condition = before is not None and before.type in ("COND", "UNTIL", "WAIT_UNTIL")
-            lexeme.type = "THERE" if in_condition else "CHECK"
+            lexeme.type, lexeme.value = ("THERE", "see") if in_condition else ("CHECK", None)
         yield lexeme
         before = lexeme
 
