@@ -10,10 +10,11 @@ from verifier.steps.alignment import Alignment, steps_to_controller
 from verifier.steps.decoding_grammar import decoding_grammar
 from verifier.steps.machine import build_controller
 from verifier.steps.problems import Problem
-from verifier.steps.reading import Reading, Step, read_steps
+from verifier.steps.reading import MAX_STEPS, Reading, Step, read_steps
 from verifier.steps.realise import controller_to_steps
 
 __all__ = [
+    "MAX_STEPS",
     "Alignment",
     "Problem",
     "Reading",
