@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +28,16 @@ from verifier.vocabulary import Vocabulary
 _IDLE = "no_action"
 _PROBE = "MODULE main\nVAR x : boolean;\nLTLSPEC G F x\n"
 
+# It checks in an order of its own; show_property lists the verdicts in the order of the model.
+_COMMANDS = """set on_failure_script_quits
+read_model -i model.smv
+go
+check_ltlspec
+show_property -l
+quit
+"""
+_VERDICT = re.compile(r"^\s*\[LTL\s+(True|False)\s", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Nusmv:
@@ -44,11 +55,12 @@ class Nusmv:
         environment = dict(os.environ)
         if self.library_path is not None:
             environment["LD_LIBRARY_PATH"] = self.library_path
-        with tempfile.NamedTemporaryFile("w", suffix=".smv") as file:
-            file.write(model)
-            file.flush()
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "model.smv").write_text(model)
+            Path(folder, "commands").write_text(_COMMANDS)
             done = subprocess.run(
-                [self.program, "-dcx", file.name],
+                [self.program, "-dcx", "-source", "commands"],
+                cwd=folder,
                 env=environment,
                 capture_output=True,
                 text=True,
@@ -103,11 +115,10 @@ class NusmvPeer:
         Raises:
             RuntimeError: NuSMV failed.
         """
-        lines = self.nusmv.run(self.model(controller)).splitlines()
-        answers = [line for line in lines if line.startswith("-- specification")]
+        answers = _VERDICT.findall(self.nusmv.run(self.model(controller)))
         if len(answers) != self._number:
             raise RuntimeError(f"NuSMV answered {len(answers)} of {self._number} specifications")
-        return tuple(line.endswith("is true") for line in answers)
+        return tuple(answer == "True" for answer in answers)
 
     def model(self, controller: Controller) -> str:
         """The SMV text."""

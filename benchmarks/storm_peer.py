@@ -45,14 +45,23 @@ class StormPeer:
         texts = (written(f, '"{}"'.format, ("false", "true")) for f in implications)
         self._properties = [stormpy.parse_properties(f"Pmin=? [ {t} ]")[0] for t in texts]
 
-    def holds(self, controller: Controller) -> tuple[bool, ...]:
-        """For each formula, whether every word of world ⊗ controller satisfies it."""
+    def holds(self, controller: Controller) -> tuple[bool | None, ...]:
+        """For each formula, whether every word of world ⊗ controller satisfies it.
+
+        None where Storm gives up: it refuses some automata that its own translation makes ("the
+        acceptance given by the Acceptance and by the acc-name headers do not match").
+        """
         model, initial = self.model(controller)
-        answers = []
-        for one in self._properties:
-            result = self._stormpy.model_checking(model, one, only_initial_states=False)
-            answers.append(all(result[state] > 0.5 for state in initial))
-        return tuple(answers)
+        return tuple(self._holds(model, initial, one) for one in self._properties)
+
+    def _holds(self, model: Any, initial: Sequence[int], one: Any) -> bool | None:
+        try:
+            result = self._stormpy.model_checking(model, one)
+        except RuntimeError as error:
+            if "acc-name" in str(error):
+                return None
+            raise
+        return all(result[state] > 0.5 for state in initial)
 
     def model(self, controller: Controller) -> tuple[Any, list[int]]:
         """The decision process and its initial states."""
