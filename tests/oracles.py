@@ -69,8 +69,9 @@ def product_graph(controller: Controller, world: TransitionSystem, semantics: Se
     """One node per world state, controller state and way on from there (design: semantics)."""
     nodes: list[tuple[int, str | None, int]] = []  # world state, action letter, next state
     of: dict[tuple[int, int], list[int]] = {}
+    states = {controller.initial, *(t.target for t in controller.transitions)}
     for w, label in enumerate(world.labels):
-        for q in range(controller.num_states):
+        for q in states:
             of[w, q] = []
             for action, target in _moves(controller, q, label, semantics):
                 of[w, q].append(len(nodes))
@@ -241,29 +242,33 @@ def find_nusmv() -> Path | None:
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
-        if b"NuSMV" in asked.stdout + asked.stderr or b"nuXmv" in asked.stdout + asked.stderr:
+        if b"this is nu" in (asked.stdout + asked.stderr).lower():
             return program
     return None
 
 
 def run_nusmv(program: Path, model: str, timeout: float = 60) -> list[bool]:
-    """The verdicts of the model's LTL specifications, in their order.
+    """The verdicts of the model's named LTL specifications, in their order.
 
     Raises:
         ValueError: NuSMV does not accept the model.
     """
+    names = re.findall(r"^LTLSPEC NAME (\w+) :=", model, re.M)
+    # Asked for all at once, NuSMV answers in an order of its own.
+    commands = ["go", *(f"check_ltlspec -P {name}" for name in names), "quit"]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "model.smv")
+        file, script = Path(folder, "model.smv"), Path(folder, "script")
         file.write_text(model, encoding="utf-8")
+        script.write_text("\n".join(commands) + "\n", encoding="utf-8")
         done = subprocess.run(
-            [program, "-dcx", "-keep_single_value_vars", file],
+            [program, "-dcx", "-source", script, file],
             env=_nusmv_environment(program),
             capture_output=True,
             text=True,
             timeout=timeout,
         )
-    verdicts = re.findall(r"^-- specification .* is (true|false)$", done.stdout, re.M | re.S)
-    if done.returncode or not verdicts:
+    verdicts = re.findall(r"^-- specification .* is (true|false)$", done.stdout, re.M)
+    if len(verdicts) != len(names):
         raise ValueError(done.stderr or done.stdout)
     return [verdict == "true" for verdict in verdicts]
 

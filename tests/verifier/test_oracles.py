@@ -144,7 +144,7 @@ def test_a_world_that_ends_has_no_infinite_path():
 
 def test_product_letters_are_label_and_action():
     graph = product_graph(AFTER, WORLD, PAPER)
-    assert len(graph.letters) == len(WORLD.states) * AFTER.num_states
+    assert len(graph.letters) == len(WORLD.states) * AFTER.num_states  # it is deterministic
     assert frozenset({GREEN, "turn_right"}) in graph.letters
     assert frozenset({"stop"}) in graph.letters
 
