@@ -59,7 +59,7 @@ def test_there_and_back_under_every_profile(controller):
     "text",
     [
         "If there is a car from left, stop. Otherwise, turn right.",
-        "1. Check the light.\n2. If it's".replace(" If it's", " Stop until the light is green."),
+        "1. Check the light.\n2. Stop until the light is green.",
         "1. Stop and wait for the green light.\n2. Unless there is a pedestrian, turn left.",
         "1. Yield to traffic.\n2. If the light is red, go to step 1.\n3. Go straight and finish.",
     ],
