@@ -1,0 +1,58 @@
+"""docs/results.md from docs/results/*.json: ``python -m benchmarks.report``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import FOLDER, Row, cells
+
+PAGE = FOLDER.parent / "results.md"
+
+_HEAD = """# Results
+
+Generated from `docs/results/*.json` by `python -m benchmarks.report`; do not edit. Each section
+says how to measure again. Values beside a peer come from the same run on the same machine.
+"""
+_COLUMNS = "| what | ours | unit | peer | peer's | ratio | 10–90 % | target | |"
+_RULE = "|---|---:|---|---|---:|---:|---:|---|---|"
+
+
+def page(folder: Path = FOLDER) -> str:
+    """The whole page."""
+    sections = (
+        "\n".join(_section(json.loads(path.read_text()))) for path in sorted(folder.glob("*.json"))
+    )
+    return "\n".join([_HEAD, *sections])
+
+
+def _section(content: dict[str, Any]) -> Iterator[str]:
+    name, machine = content["benchmark"], content["machine"]
+    versions = ", ".join(f"{package} {number}" for package, number in content["versions"].items())
+    yield f"## {name}\n"
+    yield f"`make bench NAME={name}` · commit {content['commit']}, {content['date']}"
+    yield f"· {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB · {versions}\n"
+    yield _COLUMNS
+    yield _RULE
+    notes: list[str] = []
+    for row in (Row(**row) for row in content["rows"]):
+        first, *others = cells(row)
+        if row.note:
+            notes.append(row.note)
+            first += f" ({len(notes)})"
+        yield "| " + " | ".join([first, *others]).replace("met", "**met**") + " |"
+    yield ""
+    yield from (f"{number}. {note}" for number, note in enumerate(notes, start=1))
+    yield ""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page())
+    print(f"wrote docs/{PAGE.name}")
+
+
+if __name__ == "__main__":
+    main()
