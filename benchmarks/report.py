@@ -33,16 +33,18 @@ def _section(content: dict[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{package} {number}" for package, number in content["versions"].items())
     yield f"## {name}\n"
     yield f"`make bench NAME={name}` · commit {content['commit']}, {content['date']}"
-    yield f"· {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB · {versions}\n"
+    yield f"· {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    yield f"· {versions}\n"
     yield _COLUMNS
     yield _RULE
     notes: list[str] = []
     for row in (Row(**row) for row in content["rows"]):
-        first, *others = cells(row)
+        first, *others, met = cells(row)
         if row.note:
-            notes.append(row.note)
-            first += f" ({len(notes)})"
-        yield "| " + " | ".join([first, *others]).replace("met", "**met**") + " |"
+            if row.note not in notes:
+                notes.append(row.note)
+            first += f" ({notes.index(row.note) + 1})"
+        yield "| " + " | ".join([first, *others, f"**{met}**" if met else ""]) + " |"
     yield ""
     yield from (f"{number}. {note}" for number, note in enumerate(notes, start=1))
     yield ""
