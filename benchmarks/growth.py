@@ -54,13 +54,15 @@ def growth_rows(
             held = sum(ours.holds)
             what = f"{ours.states:,} product states, {kind} controller, {held} of 15 hold"
             alone = Row(what, ours.cpu, "s", note=_NOTE)
-            yield at_most(alone, 10) if size == max(SIZES) else alone
+            largest = size == max(SIZES)
+            if largest or spot_up_to < size:
+                yield at_most(alone, 10) if largest else alone
             if spot_up_to >= size:
                 yield _beside(alone, "Spot from Python", ours, measure("spot", kind, size))
             if storm and storm_up_to >= size:
                 yield _beside(alone, "Storm", ours, measure("storm", kind, size))
-            memory = Row(f"{what}: peak memory", ours.megabytes, "MiB", note=_MEMORY_NOTE)
-            if size == max(SIZES):
+            if largest:
+                memory = Row(f"{what}: peak memory", ours.megabytes, "MiB", note=_MEMORY_NOTE)
                 yield at_most(memory, 2048)
 
 

@@ -72,6 +72,7 @@ class Contest(Generic[T]):
         """
         found = Comparison()
         warm, rest = items[:2], items[2:]
+        each = 1.0
         for item in warm:
             began = cpu_seconds()
             theirs = self.peer(item)

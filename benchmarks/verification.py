@@ -12,6 +12,7 @@ import dataclasses
 import importlib.util
 import random
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.answers import Answer, load_answers
 from benchmarks.growth import SIZES, growth_rows
 from benchmarks.nusmv_peer import Nusmv, NusmvPeer, find_nusmv
 from benchmarks.paired import Comparison, Contest, MismatchError, cpu_seconds
+from benchmarks.profiling import where_time_goes
 from benchmarks.random_models import distinct_controllers, observed
 from benchmarks.results import Row, at_least, table_of, write_results
 from benchmarks.spot_peer import SpotPeer
@@ -40,7 +42,10 @@ Verdicts = Callable[[Controller], tuple[bool | None, ...]]
 PACKAGES = ("spottl", "stormpy", "pyboolnet")
 SPOT, CACHED = "Spot from Python", "Spot from Python, negations cached"
 STORM, NUSMV = "Storm", "NuSMV-a, a process per controller"
-_UNIT = "controllers x specs / s"
+TARGETS = {SPOT: 15.0, NUSMV: 100.0}
+"""On distinct controllers, in the world where the ratio is lowest."""
+_UNIT = "checks / s"
+"""A check is one controller against one specification."""
 
 
 @dataclass(frozen=True)
@@ -94,43 +99,52 @@ def distinct_rows(
     show: Callable[[Row], None],
 ) -> list[Row]:
     """Distinct controllers, world by world; then the median and the lowest over the worlds."""
-    found: dict[str, list[tuple[str, Comparison]]] = {}
+    found: dict[str, list[tuple[TransitionSystem, Comparison]]] = {}
     rows: list[Row] = []
     count = len(setting.formulas)
     for world in worlds:
         controllers = _controllers_for(world, answers, setting.vocabulary)
         contenders = [(n, p, setting.ours(world)) for n, p in setting.peers(world)]
         with_vacuity = setting.ours(world, vacuity=True)
-        contenders.append((f"{SPOT} (ours decides vacuity too)", contenders[0][1], with_vacuity))
+        contenders.append((f"{SPOT}; ours decides vacuity too", contenders[0][1], with_vacuity))
         for name, peer, ours in contenders:
             comparison = Contest(ours, peer).run(controllers, setting.seconds)
-            found.setdefault(name, []).append((world.name, comparison))
+            found.setdefault(name, []).append((world, comparison))
             what = f"distinct controllers in {world.name} ({len(world.states)} states)"
             rows.append(_row(what, name, comparison, count))
             show(rows[-1])
-    return [*_overall(found, count), *rows]
+    overall = [row for name in found for row in _overall(name, found[name], setting)]
+    return [*overall, *rows]
 
 
-def _overall(found: dict[str, list[tuple[str, Comparison]]], count: int) -> Iterator[Row]:
-    targets = {SPOT: 15.0, NUSMV: 100.0}
-    for name, results in found.items():
-        ordered = sorted(results, key=lambda result: result[1].ratio)
-        ratios = [comparison.ratio for _, comparison in ordered]
-        rates = [comparison.rates(count) for _, comparison in ordered]
-        median = Row(
-            f"distinct controllers, median of {len(ratios)} worlds",
-            statistics.median(ours for ours, _ in rates),
-            _UNIT,
-            name,
-            statistics.median(theirs for _, theirs in rates),
-            statistics.median(ratios),
-            (ratios[0], ratios[-1]),
-            note="The spread is over the worlds: lowest and highest.",
-        )
-        world, lowest = ordered[0]
-        worst = _row(f"distinct controllers, lowest: {world}", name, lowest, count)
-        yield median
-        yield at_least(worst, targets[name]) if name in targets else worst
+def _overall(
+    name: str, results: Sequence[tuple[TransitionSystem, Comparison]], setting: Setting
+) -> Iterator[Row]:
+    """Median and lowest over the worlds; where a target is missed, also where our time goes."""
+    count = len(setting.formulas)
+    ordered = sorted(results, key=lambda result: result[1].ratio)
+    ratios = [comparison.ratio for _, comparison in ordered]
+    rates = [comparison.rates(count) for _, comparison in ordered]
+    yield Row(
+        f"distinct controllers, median of {len(ratios)} worlds",
+        statistics.median(ours for ours, _ in rates),
+        _UNIT,
+        name,
+        statistics.median(theirs for _, theirs in rates),
+        statistics.median(ratios),
+        (ratios[0], ratios[-1]),
+        note="The spread is over the worlds: lowest and highest.",
+    )
+    world, lowest = ordered[0]
+    worst = _row(f"distinct controllers, lowest: {world.name}", name, lowest, count)
+    if name in TARGETS:
+        worst = at_least(worst, TARGETS[name])
+    if worst.met is False:
+        controllers = _controllers_for(world, (), setting.vocabulary)[:300]
+        shares = where_time_goes(setting.ours(world), controllers)
+        note = f"Missed: {worst.ratio:.3g}× of {TARGETS[name]:g}×. Our time there: {shares}."
+        worst = dataclasses.replace(worst, note=note)
+    yield worst
 
 
 def _controllers_for(
@@ -210,7 +224,7 @@ def main() -> None:
         importlib.util.find_spec("stormpy") is not None,
         seconds=0.5 if options.quick else 3.0,
     )
-    console = Console(width=140)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     for name, missing in ((STORM, not setting.storm), (NUSMV, setting.nusmv is None)):
         if missing:
             console.print(f"{name}: not here (pip install 'specdrive[bench]')", style="yellow")
@@ -223,10 +237,10 @@ def main() -> None:
         console.print(f"  {row.what}: {row.ratio or 0:,.1f}x {row.peer}", style="dim")
 
     rows = distinct_rows(comparable_worlds(names, setting), answers, setting, show)
-    rows += batch_rows(answers, setting, most=500 if options.quick else 5_000)
+    rows += batch_rows(answers, setting, most=300 if options.quick else 3_000)
     sizes, largest = (SIZES[:3], SIZES[2]) if options.quick else (SIZES, SIZES[-1])
     rows += growth_rows(sizes, setting.storm, largest, largest)
-    console.print(table_of("verification", rows))
+    console.print(table_of("verification (a check: one controller, one specification)", rows))
     if options.output or not options.quick:
         write_results("verification", rows, PACKAGES, options.output)
 
