@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from benchmarks.choices import Choice, choices_of
@@ -138,12 +139,16 @@ def _candidates() -> Iterator[Nusmv]:
     yield Nusmv(program, str(folder))  # its own old libreadline needs the system's libtinfo5
     readline = next(Path("/").glob("*/*-linux-gnu/libreadline.so.8"), None)
     if readline is not None:
-        beside = Path(tempfile.gettempdir()) / f"specdrive-nusmv-{os.getuid()}"
-        beside.mkdir(mode=0o700, exist_ok=True)
-        link = beside / "libreadline.so.6"
+        link = Path(_links().name, "libreadline.so.6")
         if not link.exists():
             link.symlink_to(readline)
-        yield Nusmv(program, str(beside))
+        yield Nusmv(program, str(link.parent))
+
+
+@cache
+def _links() -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own, removed when the program ends."""
+    return tempfile.TemporaryDirectory(prefix="nusmv-")
 
 
 def _world_section(world: TransitionSystem, vocabulary: Vocabulary) -> Iterator[str]:
