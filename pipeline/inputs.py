@@ -8,6 +8,7 @@ from pathlib import Path
 
 from verifier.controller import Controller, load_controller
 from verifier.errors import InputError
+from verifier.semantics import Conditional
 from verifier.steps import MAX_STEPS, Alignment, steps_to_controller
 from verifier.vocabulary import Vocabulary
 from verifier.yaml_files import read_text
@@ -43,7 +44,7 @@ def read_candidates(
     return [_candidate(file, vocabulary, align) for file in files]
 
 
-def deterministic_aligner(vocabulary: Vocabulary, conditional: str) -> Aligner:
+def deterministic_aligner(vocabulary: Vocabulary, conditional: Conditional) -> Aligner:
     """Alignment by vocabulary and synonyms."""
     return lambda text: steps_to_controller(text, vocabulary, conditional)
 

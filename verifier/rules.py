@@ -80,7 +80,7 @@ def progress_specification(action: str) -> Specification:
         id=f"progress_{action}",
         formula=f"F {action}",
         kind="progress",
-        text=f"The task is done: at some point the controller chooses {action}.",
+        text=f"The task gets done: in the end, {action.replace('_', ' ')}.",
     )
 
 
