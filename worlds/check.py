@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from verifier.automata import make_alphabet, world_automaton
 from verifier.errors import InputError
-from verifier.formulas import Formula, atomic_propositions, parse_ltl
+from verifier.formulas import atomic_propositions, parse_ltl
+from verifier.semantics import Semantics
 from verifier.transition_system import Assumption, TransitionSystem
 from verifier.vocabulary import Vocabulary
-from worlds.language import has_path
 
 Severity = Literal["error", "warning"]
 
@@ -100,58 +101,78 @@ def _unknown(name: str, place: str, vocabulary: Vocabulary) -> Finding:
 
 
 def _assumptions(world: TransitionSystem, vocabulary: Vocabulary) -> Iterator[Finding]:
-    readable: list[tuple[str, Assumption, Formula]] = []
+    readable: dict[str, Assumption] = {}
     for number, assumption in enumerate(world.assumptions, start=1):
         place = f"assumption {number}"
-        parsed = _readable(assumption, place, vocabulary)
-        if isinstance(parsed, Finding):
-            yield parsed
+        try:
+            names = _names(assumption, vocabulary)
+        except InputError as error:
+            yield Finding("error", error.problem, place, error.remedy or "mend the formula")
             continue
-        readable.append((place, assumption, parsed))
-        for name in atomic_propositions(parsed):
+        readable[place] = assumption
+        for name in names:
             if name not in world.propositions:
                 problem = f"{name!r} is not among the world's propositions, so it never holds"
                 yield Finding("warning", problem, place, "leave it out or add it to 'propositions'")
-    yield from _unsatisfiable(world, readable)
+    yield from _unsatisfiable(world, readable, vocabulary)
 
 
-def _readable(assumption: Assumption, place: str, vocabulary: Vocabulary) -> Formula | Finding:
+def _names(assumption: Assumption, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The propositions an assumption mentions.
+
+    Raises:
+        InputError: It cannot be read, or mentions an action.
+    """
     known = (*vocabulary.proposition_names, *vocabulary.action_names)
-    try:
-        formula = parse_ltl(assumption.formula, known)
-    except InputError as error:
-        return Finding("error", error.problem, place, error.remedy or "mend the formula")
-    for name in atomic_propositions(formula):
+    names = atomic_propositions(parse_ltl(assumption.formula, known))
+    for name in names:
         if name in vocabulary.action_names:
             problem = f"{name!r} is an action; assumptions speak about the world only"
-            return Finding("error", problem, place, "use propositions")
-    return formula
+            raise InputError(problem, remedy="use propositions")
+    return names
 
 
 def _unsatisfiable(
-    world: TransitionSystem, assumptions: Sequence[tuple[str, Assumption, Formula]]
+    world: TransitionSystem, assumptions: dict[str, Assumption], vocabulary: Vocabulary
 ) -> Iterator[Finding]:
     """Assumptions that no path satisfies, alone or together with the others of their part."""
     if not world.initial or not all(world.successors):
         return
     impossible = False
-    for place, assumption, formula in assumptions:
-        starts = [i for i in world.initial if _covers(assumption, i)]
-        if starts and not has_path(world, starts, [formula]):
+    for place, assumption in assumptions.items():
+        starts = tuple(i for i in world.initial if _covers(assumption, i))
+        if starts and not _has_path(world, starts, [assumption], vocabulary):
             impossible = True
             problem = f"no path satisfies it: {assumption.formula}"
             yield Finding("error", problem, place, "weaken it, or allow more labels or transitions")
     if impossible:
         return
-    parts: dict[tuple[int, ...], list[int]] = {}
+    parts: dict[tuple[str, ...], list[int]] = {}
     for i in world.initial:
-        applying = tuple(n for n, (_, a, _) in enumerate(assumptions) if _covers(a, i))
+        applying = tuple(place for place, a in assumptions.items() if _covers(a, i))
         parts.setdefault(applying, []).append(i)
     for applying, starts in parts.items():
-        if len(applying) > 1 and not has_path(world, starts, [assumptions[n][2] for n in applying]):
-            places = ", ".join(assumptions[n][0].removeprefix("assumption ") for n in applying)
+        together = [assumptions[place] for place in applying]
+        if len(together) > 1 and not _has_path(world, tuple(starts), together, vocabulary):
+            numbers = ", ".join(place.removeprefix("assumption ") for place in applying)
             problem = "no path satisfies all of them"
-            yield Finding("error", problem, f"assumptions {places}", "weaken one of them")
+            yield Finding("error", problem, f"assumptions {numbers}", "weaken one of them")
+
+
+def _has_path(
+    world: TransitionSystem,
+    starts: tuple[int, ...],
+    assumptions: Sequence[Assumption],
+    vocabulary: Vocabulary,
+) -> bool:
+    """Whether some infinite path from ``starts`` satisfies all ``assumptions``."""
+    everywhere = tuple(Assumption(a.formula) for a in assumptions)
+    part = replace(world, initial=starts, assumptions=everywhere)
+    try:
+        world_automaton(part, make_alphabet(vocabulary), Semantics())
+    except InputError:
+        return False
+    return True
 
 
 def _covers(assumption: Assumption, state: int) -> bool:
