@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +30,24 @@ def make_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
 
 
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, to be advanced by the number of items done; quiet off a terminal."""
+    columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.advance(task, done)
+
+
+def plain_table(*headings: str) -> Table:
+    """A table without lines."""
+    table = Table(*headings, box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
 def verdict_text(value: str) -> Text:
     """Symbol and word of a verdict, coloured."""
     symbol, style = STYLES[value]
@@ -47,7 +67,7 @@ def score_line(report: Report) -> Text:
 
 def report_view(report: Report, rules: RuleBook) -> RenderableType:
     """One controller in full: every rule's verdict, then the counterexamples in English."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("rule", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("what it says")
@@ -76,7 +96,7 @@ def _paragraph(label: str, text: str, style: str) -> Padding:
 
 def summary_table(reports: Sequence[Report]) -> Table:
     """Many controllers: one row each, with the rules that are violated."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("file", overflow="fold")
     for value in VERDICT_VALUES:
         table.add_column(value, justify="right")

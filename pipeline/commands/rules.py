@@ -19,9 +19,7 @@ def command() -> None:
 @options.json_option
 def list_rules(vocabulary: str, as_json: bool) -> None:
     """The shipped rule books."""
-    from rich.table import Table
-
-    from pipeline.tables import make_console
+    from pipeline.tables import make_console, plain_table
 
     words = load_vocabulary(vocabulary)
     books = [load_rules(name, words) for name in shipped_rules()]
@@ -30,7 +28,7 @@ def list_rules(vocabulary: str, as_json: bool) -> None:
             [{"name": b.name, "rules": len(b.specifications), "text": b.text} for b in books]
         )
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("name", "rules", "what it is"):
         table.add_column(heading)
     for book in books:
@@ -44,10 +42,9 @@ def list_rules(vocabulary: str, as_json: bool) -> None:
 @options.json_option
 def show_rules(name: str, vocabulary: str, as_json: bool) -> None:
     """The rules of one book (a shipped name or a file)."""
-    from rich.table import Table
     from rich.text import Text
 
-    from pipeline.tables import make_console
+    from pipeline.tables import make_console, plain_table
 
     book = load_rules(name, load_vocabulary(vocabulary))
     if as_json:
@@ -55,7 +52,7 @@ def show_rules(name: str, vocabulary: str, as_json: bool) -> None:
         return
     console = make_console()
     console.print(Text(f"{book.name}: {book.text}"))
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("rule", "kind", "formula", "what it says"):
         table.add_column(heading, no_wrap=heading in ("rule", "kind"), overflow="fold")
     for s in book.specifications:

@@ -42,15 +42,13 @@ def list_tasks(vocabulary: str, as_json: bool) -> None:
 @options.json_option
 def show_tasks(name: str, split: str | None, vocabulary: str, as_json: bool) -> None:
     """The tasks of one bank (a shipped name or a file)."""
-    from rich.table import Table
-
-    from pipeline.tables import make_console
+    from pipeline.tables import make_console, plain_table
 
     tasks = [t for t in load_tasks(name, load_vocabulary(vocabulary)) if split in (None, t.split)]
     if as_json:
         options.print_json([_to_json(task) for task in tasks])
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("id", "prompt", "world", "action", "split"):
         table.add_column(heading, overflow="fold")
     for task in tasks:

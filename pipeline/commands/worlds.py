@@ -19,9 +19,7 @@ def command() -> None:
 @options.json_option
 def list_worlds(vocabulary: str, as_json: bool) -> None:
     """The shipped worlds."""
-    from rich.table import Table
-
-    from pipeline.tables import make_console
+    from pipeline.tables import make_console, plain_table
 
     words = load_vocabulary(vocabulary)
     rows = []
@@ -40,7 +38,7 @@ def list_worlds(vocabulary: str, as_json: bool) -> None:
     if as_json:
         options.print_json(rows)
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("name", no_wrap=True)
     table.add_column("states", justify="right")
     table.add_column("transitions", justify="right")
@@ -56,10 +54,9 @@ def list_worlds(vocabulary: str, as_json: bool) -> None:
 @options.json_option
 def show_world(name: str, vocabulary: str, as_json: bool) -> None:
     """One world: its description, reasons, labels and assumptions."""
-    from rich.table import Table
     from rich.text import Text
 
-    from pipeline.tables import make_console
+    from pipeline.tables import make_console, plain_table
 
     words = load_vocabulary(vocabulary)
     world, scenario = load_world(name, words), load_scenario(name, words)
@@ -94,7 +91,7 @@ def show_world(name: str, vocabulary: str, as_json: bool) -> None:
     )
     for assumption in dict.fromkeys(a.formula for a in world.assumptions):
         console.print(Text(f"assumes {assumption}"))
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = plain_table()
     for heading in ("state", "label", "may be followed by"):
         table.add_column(heading, overflow="fold")
     most = 40

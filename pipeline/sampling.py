@@ -1,0 +1,62 @@
+"""Answers to tasks: prompts filled in, sampled freely or within the vocabulary's grammar."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.prompts import Template
+from pipeline.tasks import Task, scene_of, task_prompt
+from verifier.steps import decoding_grammar
+from verifier.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipeline.generation import Answer, Sampling
+    from pipeline.models import LanguageModel
+
+MAX_CONSTRAINED_STEPS = 6
+"""Steps per answer under constrained decoding."""
+
+
+def sample_tasks(
+    model: LanguageModel,
+    tasks: Sequence[Task],
+    template: Template,
+    vocabulary: Vocabulary,
+    samples: int,
+    sampling: Sampling,
+    *,
+    constrained: bool = False,
+    on_answers: Callable[[Sequence[Answer]], None] = lambda _answers: None,
+) -> list[Answer]:
+    """``samples`` answers to every task, in the order of tasks.
+
+    With ``constrained`` an answer can only be numbered steps over the observations and actions
+    of its task's world.
+
+    Raises:
+        InputError: A world or the model cannot be loaded.
+    """
+    from pipeline.generation import generate
+
+    answers: list[Answer] = []
+    for group in _groups(tasks) if constrained else [list(tasks)]:
+        if constrained:
+            scene = scene_of(group[0], vocabulary)
+            grammar = decoding_grammar(
+                vocabulary, scene.propositions, scene.actions, MAX_CONSTRAINED_STEPS
+            )
+            sampling = dataclasses.replace(sampling, grammar=grammar)
+        prompts = [task_prompt(task, template, vocabulary) for task in group]
+        answers += generate(model, prompts, samples, sampling, on_answers=on_answers)
+    order = {task.id: number for number, task in enumerate(tasks)}
+    return sorted(answers, key=lambda answer: (order[answer.task], answer.sample))
+
+
+def _groups(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Tasks of one world share a grammar."""
+    worlds: dict[str, list[Task]] = {}
+    for task in tasks:
+        worlds.setdefault(task.world, []).append(task)
+    return list(worlds.values())
