@@ -30,13 +30,15 @@ class Judged:
         task: What was asked.
         text: The answer.
         alignment: Its controller, or the problems that keep it from being one.
-        road: The report under ``road`` and the task's progress specification.
+        rules: ``road`` and the task's progress specification.
+        road: The report under these.
         paper: The report under ``paper``.
     """
 
     task: Task
     text: str
     alignment: Alignment
+    rules: RuleBook
     road: Report
     paper: Report
 
@@ -82,12 +84,18 @@ class Judge:
     def judge(self, task: Task, text: str, *, counterexamples: bool = False) -> Judged:
         """Read ``text`` and verify it in the task's world."""
         alignment = steps_to_controller(text, self.vocabulary, self.semantics.conditional)
-        goal = progress_specification(task.action)
-        reports = [
+        return self.judge_alignment(task, text, alignment, counterexamples=counterexamples)
+
+    def judge_alignment(
+        self, task: Task, text: str, alignment: Alignment, *, counterexamples: bool = False
+    ) -> Judged:
+        """Verify what was read from ``text`` in the task's world."""
+        rules = self.road.with_specification(progress_specification(task.action))
+        road, paper = (
             self._report(self.checker(task.world, book), alignment, counterexamples)
-            for book in (self.road.with_specification(goal), self.paper)
-        ]
-        return Judged(task, text, alignment, *reports)
+            for book in (rules, self.paper)
+        )
+        return Judged(task, text, alignment, rules, road, paper)
 
     def checker(self, world: str, rules: RuleBook) -> Checker:
         """The checker for a world and a rule book, made on first use."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -52,6 +52,22 @@ def verdict_text(value: str) -> Text:
     """Symbol and word of a verdict, coloured."""
     symbol, style = STYLES[value]
     return Text(f"{symbol} {value}", style=style)
+
+
+def verdict_bar(counts: Mapping[str, int], width: int = 20) -> Text:
+    """How often each verdict was given, as a bar and the share that holds."""
+    total = sum(counts.values())
+    if not total:
+        return Text("")
+    bar, drawn, seen = Text(), 0, 0
+    for value in VERDICT_VALUES:
+        seen += counts.get(value, 0)
+        upto = round(width * seen / total)
+        bar.append("█" * (upto - drawn), style=STYLES[value][1])
+        drawn = upto
+    holds = counts.get("satisfied", 0) + counts.get("vacuous", 0)
+    applicable = total - counts.get("inapplicable", 0)
+    return bar.append(f" {holds}/{applicable}" if applicable else " –")
 
 
 def score_line(report: Report) -> Text:

@@ -8,6 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from verifier.errors import InputError
+from verifier.rules import RuleBook, progress_specification
+from verifier.vocabulary import Vocabulary
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 world_option = click.option(
@@ -45,6 +49,27 @@ time_limit_option = click.option(
     metavar="SECONDS",
     help="Per specification; beyond it the verdict is unknown.",
 )
+
+goal_option = click.option(
+    "--goal", metavar="ACTION", help="Also require the task's manoeuvre: F ACTION."
+)
+
+
+def with_goal(book: RuleBook, goal: str | None, vocabulary: Vocabulary) -> RuleBook:
+    """The book with the progress rule of a task, if there is a goal.
+
+    Raises:
+        InputError: The goal is not an action.
+    """
+    if goal is None:
+        return book
+    if goal not in vocabulary.action_names:
+        raise InputError(
+            f"unknown action {goal!r}",
+            place="--goal",
+            remedy=f"use one of {', '.join(vocabulary.action_names)}",
+        )
+    return book.with_specification(progress_specification(goal))
 
 
 def print_json(value: Any) -> None:

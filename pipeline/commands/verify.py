@@ -10,8 +10,7 @@ import click
 from pipeline.commands import options
 from pipeline.inputs import Aligner, Candidate, deterministic_aligner, read_candidates
 from verifier.checker import Checker
-from verifier.errors import InputError
-from verifier.rules import load_rules, progress_specification
+from verifier.rules import load_rules
 from verifier.semantics import Semantics, load_semantics
 from verifier.verdicts import Report
 from verifier.vocabulary import Vocabulary, load_vocabulary
@@ -24,7 +23,7 @@ from worlds.load import load_world
 @options.rules_option
 @options.semantics_option
 @options.vocabulary_option
-@click.option("--goal", metavar="ACTION", help="Also require the task's manoeuvre: F ACTION.")
+@options.goal_option
 @click.option(
     "--align",
     type=click.Choice(["deterministic", "model"]),
@@ -63,15 +62,7 @@ def command(
     """
     words = load_vocabulary(vocabulary)
     profile = load_semantics(semantics)
-    book = load_rules(rules, words)
-    if goal is not None:
-        if goal not in words.action_names:
-            raise InputError(
-                f"unknown action {goal!r}",
-                place="--goal",
-                remedy=f"use one of {', '.join(words.action_names)}",
-            )
-        book = book.with_specification(progress_specification(goal))
+    book = options.with_goal(load_rules(rules, words), goal, words)
     checker = Checker(load_world(world, words), book, profile, words, time_limit)
     candidates = read_candidates(files, words, _aligner(align, model, words, profile))
     reports = []
