@@ -1,0 +1,47 @@
+# Everything happens in .venv; nothing but Python (3.11 to 3.13), a C++ compiler and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := torch==2.13.0
+
+.PHONY: help install demo test lint bench bench-install clean
+
+help:
+	@echo "make demo    install, run the main job on the real model (minutes), say where to look"
+	@echo "make test    install, run the tests"
+	@echo "make lint    ruff and pyright"
+	@echo "make bench NAME=verification    run a benchmark, write docs/results/NAME.json"
+
+install: $(STAMP)
+
+# torch first and pinned: a range would let pip take a build with gigabytes of CUDA libraries.
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[train,dev]"
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/specdrive demo
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+
+bench-install: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+
+bench: bench-install
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=verification"; exit 2; }
+	@$(BIN)/python -m benchmarks.$(NAME)
+	@$(BIN)/python -m benchmarks.report
+
+clean:
+	rm -rf $(VENV) build *.egg-info
