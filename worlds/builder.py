@@ -98,7 +98,9 @@ def _variables(rules: ByRule, vocabulary: Vocabulary, file: object) -> tuple[str
     variables = (*rules.propositions, *rules.hidden)
     for name in variables:
         if variables.count(name) > 1:
-            raise InputError(f"{name!r} is listed twice", file=file, remedy="remove one")
+            raise InputError(
+                f"{name!r} is listed twice", file=file, place="propositions", remedy="remove one"
+            )
     return variables
 
 

@@ -123,13 +123,15 @@ def _names(assumption: Assumption, vocabulary: Vocabulary) -> tuple[str, ...]:
     Raises:
         InputError: It cannot be read, or mentions an action.
     """
-    known = (*vocabulary.proposition_names, *vocabulary.action_names)
-    names = atomic_propositions(parse_ltl(assumption.formula, known))
-    for name in names:
-        if name in vocabulary.action_names:
-            problem = f"{name!r} is an action; assumptions speak about the world only"
-            raise InputError(problem, remedy="use propositions")
-    return names
+    try:
+        formula = parse_ltl(assumption.formula, vocabulary.proposition_names)
+    except InputError as error:
+        for action in vocabulary.action_names:
+            if error.problem == f"unknown proposition {action!r}":
+                problem = f"{action!r} is an action; assumptions speak about the world only"
+                raise InputError(problem, remedy="use propositions") from None
+        raise
+    return atomic_propositions(formula)
 
 
 def _unsatisfiable(
