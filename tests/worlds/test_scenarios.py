@@ -12,24 +12,24 @@ VOCABULARY = load_vocabulary()
 
 # name: states, transitions, initial states
 SIZES = {
-    "all_way_stop": (16, 208, 16),
+    "all_way_stop": (32, 832, 32),
     "driveway_exit": (8, 64, 8),
-    "exit_ramp": (24, 418, 24),
+    "exit_ramp": (64, 2912, 64),
     "free": (1024, 1024 * 1024, 1024),
     "highway_merge": (4, 12, 4),
-    "left_turn_light": (18, 234, 18),
-    "light_with_left_arrow": (32, 576, 32),
+    "left_turn_light": (24, 416, 24),
+    "light_with_left_arrow": (64, 2304, 64),
     "paper_traffic_light": (6, 36, 6),
     "paper_wide_median": (4, 16, 4),
     "pedestrian_crossing": (8, 60, 8),
-    "roundabout": (8, 64, 8),
-    "school_crossing": (11, 105, 11),
-    "signalised_crossing": (8, 56, 8),
-    "t_junction": (12, 144, 12),
-    "traffic_light": (60, 1082, 60),
-    "two_way_stop": (32, 1024, 32),
-    "universal": (260, 4168, 260),
-    "unprotected_left_turn": (9, 69, 9),
+    "roundabout": (16, 256, 16),
+    "school_crossing": (16, 204, 16),
+    "signalised_crossing": (16, 216, 16),
+    "t_junction": (16, 256, 16),
+    "traffic_light": (160, 7392, 160),
+    "two_way_stop": (64, 4096, 64),
+    "universal": (514, 19192, 514),
+    "unprotected_left_turn": (12, 120, 12),
 }
 
 # Signs that are part of the place hold in every state, and that is meant.
