@@ -5,7 +5,7 @@ import pytest
 from verifier.canonical import equivalent
 from verifier.controller import Controller
 from verifier.errors import InputError
-from verifier.steps import build_controller, read_steps, steps_to_controller
+from verifier.steps import MAX_STEPS, build_controller, read_steps, steps_to_controller
 from verifier.vocabulary import load_vocabulary
 
 DRIVING = load_vocabulary("driving")
@@ -344,13 +344,16 @@ def test_every_synonym_of_an_action_is_read_as_that_action():
             assert rows(f"{phrase.capitalize()}.") == {(0, "true", action, 1)}, phrase
 
 
-def test_ten_thousand_steps():
+def test_as_many_steps_as_are_read():
     lines = [
-        f"{n}. If the light is green, turn right and go to step {n}." for n in range(1, 10_001)
+        f"{n}. If the light is green, turn right and go to step {n}."
+        for n in range(1, MAX_STEPS + 2)
     ]
-    controller = steps_to_controller("\n".join(lines), DRIVING, "natural").controller
+    controller = steps_to_controller("\n".join(lines[:-1]), DRIVING, "natural").controller
     assert controller is not None
-    assert controller.final == 10_000
+    assert controller.final == MAX_STEPS
+    (problem,) = steps_to_controller("\n".join(lines), DRIVING, "natural").problems
+    assert problem.to_line() == f"{MAX_STEPS + 1} steps; at most {MAX_STEPS} are read"
 
 
 def test_equivalent_wordings_are_one_controller():

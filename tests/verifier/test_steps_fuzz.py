@@ -14,6 +14,7 @@ DRIVING = load_vocabulary("driving")
 LEXICON = lexicon_of(DRIVING)
 KNOWN = {
     *LEXICON.fillers,
+    *LEXICON.possessives,
     *LEXICON.numbers,
     *(word for phrase in LEXICON.phrases for word in phrase.lower().replace("-", " ").split()),
     *(w for phrase in LEXICON.phrases for w in phrase.replace("_", " ").lower().split()),

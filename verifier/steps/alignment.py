@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from verifier.controller import Controller
 from verifier.errors import InputError
 from verifier.semantics import Conditional
-from verifier.steps.machine import build_controller
+from verifier.steps.machine import build_controller, undecided
 from verifier.steps.problems import Problem
 from verifier.steps.reading import read_steps
 from verifier.vocabulary import Vocabulary
@@ -29,8 +29,9 @@ class Alignment:
 def steps_to_controller(text: str, vocabulary: Vocabulary, conditional: Conditional) -> Alignment:
     """The controller that a text describes under a reading of its conditionals."""
     reading = read_steps(text, vocabulary)
-    if reading.problems:
-        return Alignment(None, reading.problems)
+    problems = reading.problems or undecided(reading, conditional)
+    if problems:
+        return Alignment(None, problems)
     try:
         return Alignment(build_controller(reading, conditional), ())
     except InputError as error:

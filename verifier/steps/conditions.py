@@ -11,59 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from verifier.steps.expressions import Expression, Not, all_of, any_of, negation
-from verifier.steps.lexicon import Lexicon, Noun
+from verifier.steps.lexicon import Lexicon
+from verifier.steps.phrases import (
+    Connective,
+    Context,
+    Mods,
+    Predicate,
+    Term,
+    in_context,
+    together,
+)
 from verifier.steps.problems import MisreadError
 from verifier.steps.tokens import Span
-
-
-@dataclass(frozen=True, slots=True)
-class Mods:
-    """What stands around a noun, or in its predicate."""
-
-    places: tuple[str, ...] = ()
-    joints: tuple[str, ...] = ()
-    shows: str | None = None
-    present: bool = False
-    absent: bool = False
-    lit: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Predicate:
-    """ "is (not) ..." """
-
-    mods: Mods
-    negated: bool
-    plural: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One noun phrase with what stands before it ("there is no") and its predicate.
-
-    ``seen``: what stands before it is "you see".
-    """
-
-    lead: str
-    there: bool
-    noun: Noun | None
-    mods: Mods
-    predicate: Predicate | None
-    span: Span
-    seen: bool = False
-
-    @property
-    def bare(self) -> bool:
-        """Nothing stands before the noun phrase."""
-        return not self.lead and not self.there
-
-
-@dataclass(frozen=True, slots=True)
-class Connective:
-    """ "and", "or", "nor", or a mere comma ("LIST"); ``comma``: one stands before it."""
-
-    kind: str
-    comma: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +44,14 @@ class _Clause:
 
 
 def meaning(
-    terms: Sequence[Term], connectives: Sequence[Connective], lexicon: Lexicon
+    terms: Sequence[Term], connectives: Sequence[Connective], lexicon: Lexicon, context: Context
 ) -> Expression:
     """The condition that the terms express.
 
     Raises:
         MisreadError: They express none, or more than one.
     """
-    terms = _with_subjects(terms)
+    terms = _with_subjects(in_context(terms, context))
     clauses, joints = _clauses(terms, connectives, lexicon)
     parts = [_clause_meaning(clause, lexicon) for clause in clauses]
     kinds = _inherited(joints, _span(terms))
@@ -209,7 +168,7 @@ def _shares(group: Sequence[Term], joints: Sequence[Connective], lexicon: Lexico
 def _applies(terms: Sequence[Term], predicate: Predicate, lexicon: Lexicon) -> bool:
     try:
         for term in terms:
-            _items(term, _merge(term, predicate), lexicon, needs_absence=None)
+            _items(term, together(term.mods, predicate.mods), lexicon, needs_absence=None)
     except MisreadError:
         return False
     return True
@@ -217,7 +176,7 @@ def _applies(terms: Sequence[Term], predicate: Predicate, lexicon: Lexicon) -> b
 
 def _clause_meaning(clause: _Clause, lexicon: Lexicon) -> Expression:
     first, predicate, span = clause.terms[0], clause.terms[-1].predicate, clause.span
-    said = predicate or Predicate(Mods(), negated=False, plural=False)
+    said = predicate or Predicate(Mods())
     absent = said.mods.absent or said.mods.lit is False
     absent = absent or any(t.mods.absent or t.mods.lit is False for t in clause.terms)
     negative_lead = first.lead in ("NO", "NOT", "NEITHER")
@@ -227,7 +186,7 @@ def _clause_meaning(clause: _Clause, lexicon: Lexicon) -> Expression:
     joints = list(clause.joints)
     shared_place = False
     for index, term in enumerate(clause.terms):
-        items, inner = _items(term, _merge(term, said), lexicon, needs_absence=absent)
+        items, inner = _items(term, together(term.mods, said.mods), lexicon, needs_absence=absent)
         parts += items
         joints[index:index] = [] if index else [Connective(j, comma=False) for j in inner]
         if index and inner:
@@ -270,21 +229,6 @@ def _list_meaning(
     return all_of(parts) if kind == "AND" else any_of(parts)
 
 
-def _merge(term: Term, predicate: Predicate) -> Mods:
-    """The modifiers of noun and predicate together."""
-    own, said = term.mods, predicate.mods
-    if (own.places and said.places) or (own.shows and said.shows):
-        raise MisreadError("unsupported", "says two things at once", term.span)
-    return Mods(
-        own.places or said.places,
-        own.joints or said.joints,
-        own.shows or said.shows,
-        own.present or said.present,
-        own.absent or said.absent,
-        own.lit if said.lit is None else said.lit,
-    )
-
-
 def _items(
     term: Term, mods: Mods, lexicon: Lexicon, needs_absence: bool | None
 ) -> tuple[list[Expression], tuple[str, ...]]:
@@ -299,8 +243,12 @@ def _items(
     noun = term.noun or (lexicon.headless if mods.places else None)
     if noun is None:
         raise MisreadError("no_condition", "it is not said what this is about", term.span)
-    if mods.present and mods.absent:
+    if mods.clash or (mods.present and mods.absent):
         raise MisreadError("unsupported", "says two things at once", term.span)
+    if mods.moving and mods.whither:
+        raise MisreadError("ambiguous", "where it is, or where it is going", term.span)
+    if mods.absent and term.there and not (term.seen or noun.room or term.predicate):
+        raise MisreadError("ambiguous", "whether it is there or not", term.span)
     if mods.absent and not noun.at:
         raise MisreadError("no_condition", "no proposition says this", term.span)
     if noun.room and needs_absence is False:

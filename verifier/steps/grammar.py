@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -11,16 +12,19 @@ from lark import Lark
 from lark.exceptions import UnexpectedInput
 from lark.lexer import Lexer
 
-from verifier.steps.conditions import (
+from verifier.steps.conditions import anything, meaning
+from verifier.steps.expressions import Expression, Not, names_in
+from verifier.steps.lexicon import Lexicon
+from verifier.steps.phrases import (
     Connective,
+    Context,
     Mods,
     Predicate,
     Term,
-    anything,
-    meaning,
+    mods_of,
+    refuse_bare_side,
+    together,
 )
-from verifier.steps.expressions import Expression, Not, names_in
-from verifier.steps.lexicon import Lexicon
 from verifier.steps.problems import MisreadError
 from verifier.steps.syntax import (
     Act,
@@ -91,7 +95,7 @@ class _Callbacks:
     # Noun phrases and conditions
 
     def mods(self, words: list[Lexeme]) -> tuple[Mods, Span]:
-        return _mods(words), cover(*(word.span for word in words))
+        return mods_of(words), cover(*(word.span for word in words))
 
     def mod(self, words: list[Lexeme]) -> Lexeme:
         return words[0]
@@ -103,11 +107,13 @@ class _Callbacks:
                 noun = part.value
                 spans.append(part.span)
             else:
+                if noun is not None:
+                    refuse_bare_side(*part)
                 mods.append(part[0])
                 spans.append(part[1])
         both = mods[0] if mods else Mods()
         for more in mods[1:]:
-            both = _together(both, more, cover(*spans))
+            both = together(both, more)
         return noun, both, cover(*spans)
 
     def lead(self, words: list[Lexeme]) -> tuple[str, bool, bool, Span]:
@@ -118,18 +124,25 @@ class _Callbacks:
 
     def is_so(self, parts: list[Any]) -> tuple[Predicate, Span]:
         be, (mods, span) = parts
-        return Predicate(mods, False, be.value == "plural"), cover(be.span, span)
+        return self._is(be, mods, span, negated=False), cover(be.span, span)
 
     def is_not(self, parts: list[Any]) -> tuple[Predicate, Span]:
         be, _, (mods, span) = parts
-        return Predicate(mods, True, be.value == "plural"), cover(be.span, span)
+        return self._is(be, mods, span, negated=True), cover(be.span, span)
+
+    def _is(self, be: Lexeme, mods: Mods, span: Span, negated: bool) -> Predicate:
+        if be.value == "turn" and (mods.places or mods.present or mods.absent):
+            raise MisreadError("ambiguous", "only lights turn to something", cover(be.span, span))
+        refuse_bare_side(mods, span)
+        return Predicate(mods, negated, be.value == "plural")
 
     def arrives(self, parts: list[Any]) -> tuple[Predicate, Span]:
         mods, span = parts[1] if len(parts) > 1 else (Mods(), parts[0].span)
-        return Predicate(mods, False, False), cover(parts[0].span, span)
+        refuse_bare_side(mods, span)
+        return Predicate(replace(mods, moving=True)), cover(parts[0].span, span)
 
     def leaves(self, parts: list[Lexeme]) -> tuple[Predicate, Span]:
-        return Predicate(Mods(absent=True), False, False), parts[0].span
+        return Predicate(Mods(), verb=str(parts[0].value or "leaves")), parts[0].span
 
     def term(self, parts: list[Any]) -> Term:
         lead, there, seen, span = ("", False, False, None)
@@ -151,8 +164,13 @@ class _Callbacks:
         joints.append(joint)
         return terms, joints, cover(span, term.span)
 
-    def _condition(self, terms: Terms) -> Expression:
-        return meaning(terms[0], terms[1], self.lexicon)
+    def _condition(self, terms: Terms, context: Context) -> Expression:
+        condition = meaning(terms[0], terms[1], self.lexicon, context)
+        told = any(not term.bare or term.predicate for term in terms[0])
+        lasts = context in ("until", "for") and not told
+        if lasts and not names_in(condition) <= self.lexicon.awaited:
+            raise MisreadError("ambiguous", "until it comes, or until it goes", terms[2])
+        return condition
 
     # Acts
 
@@ -178,21 +196,17 @@ class _Callbacks:
 
     def wait_until(self, parts: list[Any]) -> Hold:
         verb, terms = parts
-        return Hold(self._condition(terms), EPSILON, cover(verb.span, terms[2]))
+        return Hold(self._condition(terms, "until"), EPSILON, cover(verb.span, terms[2]))
 
     def wait_for(self, parts: list[Any]) -> Hold:
         verb, terms = parts
-        until = self._condition(terms)
-        told = any(term.lead or term.predicate for term in terms[0])
-        if not told and not names_in(until) <= self.lexicon.awaited:
-            raise MisreadError("ambiguous", "wait for it to come or to go", terms[2])
-        return Hold(until, EPSILON, cover(verb.span, terms[2]))
+        return Hold(self._condition(terms, "for"), EPSILON, cover(verb.span, terms[2]))
 
     def hold(self, parts: list[Any]) -> Hold:
         act, _, terms = parts
         if not isinstance(act, Do):
             raise MisreadError("unsupported", "cannot be done until something holds", act.span)
-        return Hold(self._condition(terms), act.action, cover(act.span, terms[2]))
+        return Hold(self._condition(terms, "until"), act.action, cover(act.span, terms[2]))
 
     def go_to(self, parts: list[Lexeme]) -> Jump:
         number = parts[1].value
@@ -235,7 +249,7 @@ class _Callbacks:
 
     def observe_whether(self, parts: list[Any]) -> tuple[Statement, ...]:
         *before, verb, terms = parts
-        self._condition(terms)
+        self._condition(terms, "if")
         looks = Do(EPSILON, cover(verb.span, terms[2]))
         return (Plain(self.acts([before[0], looks]) if before else (looks,)),)
 
@@ -245,12 +259,18 @@ class _Callbacks:
             # "If you see the car turn right": who turns?
             raise MisreadError("ambiguous", "who does this", acts[0].span)
         otherwise = _one(rest[1]) if rest else None
-        condition, span = self._condition(terms), cover(word.span, terms[2])
-        return (self._conditional(str(word.value), condition, acts, otherwise, span),)
+        kind = str(word.value)
+        context: Context = "once" if kind == "once" else "if"
+        if kind == "when" and not self._stays_put(acts[0]):
+            context = "when"
+        condition, span = self._condition(terms, context), cover(word.span, terms[2])
+        return (self._conditional(kind, condition, acts, otherwise, span),)
 
     def condition_last(self, parts: list[Any]) -> tuple[Statement, ...]:
         acts, word, terms, *rest = parts
         *before, last = acts
+        if word.value == "in_case":
+            raise MisreadError("ambiguous", "a condition or a reason", word.span)
         if before and not all(map(_observes, before)):
             raise MisreadError("ambiguous", "the condition may be about one or all", word.span)
         return self._after(tuple(before), [word, terms, True, (last,), *rest])
@@ -268,7 +288,7 @@ class _Callbacks:
 
     def hold_first(self, parts: list[Any]) -> tuple[Statement, ...]:
         word, terms, _, acts = parts
-        return (self._holding(acts, self._condition(terms), cover(word.span, terms[2])),)
+        return (self._holding(acts, self._condition(terms, "until"), cover(word.span, terms[2])),)
 
     def located(self, parts: list[Any]) -> tuple[Statement, ...]:
         return parts[-1]
@@ -288,13 +308,16 @@ class _Callbacks:
         otherwise: Statement | None,
         span: Span,
     ) -> Statement:
-        if word == "while":
+        motion = acts[0] if isinstance(acts[0], Do) and self._moves(acts[0]) else None
+        if word == "while" and motion:
+            raise MisreadError("ambiguous", "once meanwhile, or all the while", motion.span)
+        if word == "while" or (word == "as_long_as" and not motion):
             if otherwise is not None:
                 raise MisreadError("unsupported", "'while' with 'otherwise'", span)
             return self._holding(acts, Not(condition), span)
         if word == "unless":
             return If(Not(condition), acts, otherwise, span)
-        if word == "if" or self._stays_put(acts[0]) or otherwise is not None:
+        if word not in ("when", "once") or self._stays_put(acts[0]) or otherwise is not None:
             # "When a car comes, stop" does not mean to wait for a car.
             return If(condition, acts, otherwise, span)
         return Plain((Hold(condition, EPSILON, span), *acts))
@@ -329,35 +352,3 @@ def _one(statements: Sequence[Statement]) -> Statement:
     if len(statements) != 1:
         raise MisreadError("unsupported", "too much after 'otherwise'")
     return statements[0]
-
-
-def _mods(words: Sequence[Lexeme]) -> Mods:
-    places = tuple(str(word.value) for word in words if word.type == "PLACE")
-    joints = tuple(str(word.value) for word in words if word.type == "JOINT")
-    shown = [str(word.value) for word in words if word.type == "SHOWS"]
-    lit = [bool(word.value) for word in words if word.type == "LIT"]
-    if len(shown) > 1 or len(lit) > 1:
-        raise MisreadError("unsupported", "says two things at once", words[0].span)
-    types = {word.type for word in words}
-    return Mods(
-        places,
-        joints,
-        shown[0] if shown else None,
-        "PRESENT" in types,
-        "ABSENT" in types,
-        lit[0] if lit else None,
-    )
-
-
-def _together(left: Mods, right: Mods, span: Span) -> Mods:
-    conflict = (left.places and right.places) or (left.shows and right.shows)
-    if conflict or (left.lit is not None and right.lit is not None):
-        raise MisreadError("unsupported", "says two things at once", span)
-    return Mods(
-        left.places or right.places,
-        left.joints or right.joints,
-        left.shows or right.shows,
-        left.present or right.present,
-        left.absent or right.absent,
-        right.lit if left.lit is None else left.lit,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from verifier.errors import InputError
 from verifier.formulas import parse_boolean
@@ -17,8 +17,23 @@ from verifier.yaml_files import load_mapping
 Kind = tuple[str, object]
 """A terminal of steps.lark and its value."""
 
+POSSESSIVE = "your"
+"""Counts only in phrases that have it."""
+
 _REMEMBERED = 16
 _LEXICONS: dict[int, tuple[Vocabulary, Lexicon]] = {}
+
+
+class Place(NamedTuple):
+    """Where something is.
+
+    Attributes:
+        name: Its key in the vocabulary file.
+        how: "at", "to" (which may be where something is going), or "side" with no preposition.
+    """
+
+    name: str
+    how: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,22 +64,26 @@ class Lexicon:
     Attributes:
         trie: Word -> subtree; the key "" holds the kinds of the phrase that ends there.
         fillers: Words that are dropped.
+        possessives: Words that are read as `POSSESSIVE`.
         numbers: Number words.
         nouns: The nouns of the vocabulary file, by key.
         headless: The noun meant by a place alone ("the left is clear").
         hold: Actions that hold while their condition lasts, under the natural reading.
         awaited: Propositions that one waits for to become true.
-        phrases: All phrases, for suggestions.
+        phrases: All phrases.
+        suggested: Those to suggest in place of unknown words: not the many places of actions.
     """
 
     trie: dict[str, Any]
     fillers: frozenset[str]
+    possessives: frozenset[str]
     numbers: Mapping[str, int]
     nouns: Mapping[str, Noun]
     headless: Noun | None
     hold: frozenset[str]
     awaited: frozenset[str]
     phrases: tuple[str, ...]
+    suggested: tuple[str, ...]
 
 
 def lexicon_of(vocabulary: Vocabulary) -> Lexicon:
@@ -96,11 +115,12 @@ def _build(vocabulary: Vocabulary) -> Lexicon:
         raise InputError("language must be a mapping", file=vocabulary.name, remedy="see driving")
     fillers = frozenset([*english["fillers"], *language.get("fillers", [])])
     trie: dict[str, Any] = {}
-    phrases = set()
+    phrases: set[str] = set()
+    places: set[str] = set()
     nouns = _nouns(vocabulary, language)
     for phrase, kinds in dict(_entries(vocabulary, language, english, nouns)).items():
         _plant(trie, _normal(phrase, fillers), kinds)
-        phrases.add(phrase)
+        (places if kinds and kinds[0][0] == "ADJUNCT" else phrases).add(phrase)
     for proposition in vocabulary.propositions:
         noun = Noun(proposition.name, anywhere=Literal(proposition.name))
         for phrase in (proposition.phrase, proposition.name):
@@ -113,11 +133,13 @@ def _build(vocabulary: Vocabulary) -> Lexicon:
     return Lexicon(
         trie,
         fillers,
+        frozenset(english["possessives"]),
         numbers,
         nouns,
         nouns.get(language.get("headless", "")),
         frozenset(language.get("hold", [])),
         frozenset(language.get("awaited", [])),
+        tuple(sorted(phrases | places)),
         tuple(sorted(phrases)),
     )
 
@@ -137,11 +159,14 @@ def longest(words: Sequence[str], start: int, trie: dict[str, Any]) -> tuple[int
     """The end and the kinds of the longest phrase from ``start``; ``start`` if there is none."""
     end, kinds = start, ()
     for position in range(start, len(words)):
-        trie = trie.get(words[position], {})
+        below = trie.get(words[position])
+        if below is None:
+            if words[position] == POSSESSIVE and position > start:
+                continue
+            break
+        trie = below
         if "" in trie:
             end, kinds = position + 1, trie[""]
-        elif not trie:
-            break
     return end, kinds
 
 
@@ -173,12 +198,17 @@ def _entries(
     yield from _places(language, english)
     for terminal in ("present", "absent", "arrives", "leaves"):
         yield from _each(language.get(terminal, []), (terminal.upper(), None))
+    yield from _each(language.get("moving", []), ("PRESENT", "moving"))
+    for verb in ("crosses", "passes", "to_leave"):
+        yield from _each(language.get(verb, []), ("PASSES", verb))
     yield from _each(language.get("lit", []), ("LIT", True))
     yield from _each(language.get("unlit", []), ("LIT", False))
     for shown, phrases in language.get("shows", {}).items():
         yield from _each(phrases, ("SHOWS", shown))
     yield from _each(language.get("scenery", []), ("HEAD", Noun("scenery")))
-    yield from _each(language.get("adjuncts", []), ("ADJUNCT", None))
+    for group in language.get("adjuncts", []):
+        at = (f"{word} {place}" for word in group["prepositions"] for place in group["places"])
+        yield from _each(at, ("ADJUNCT", None))
     for action, phrases in language.get("gives_way", {}).items():
         yield from _each(phrases, ("YIELD_TO", action))
     for name, noun in nouns.items():
@@ -203,9 +233,13 @@ def _places(
     postures = language.get("postures", [])
     for place, body in language.get("places", {}).items():
         sides, phrases = body.get("sides", []), body.get("phrases", [])
-        where = [*(f"{p} {side}" for p in english["prepositions"] for side in sides), *phrases]
-        standing = [f"{posture} {phrase}" for posture in postures for phrase in where]
-        yield from _each([*sides, *where, *standing], ("PLACE", place))
+        yield from _each(sides, ("PLACE", Place(place, "side")))
+        for how, words in english["prepositions"].items():
+            where = [f"{word} {side}" for word in words for side in sides]
+            where += phrases if how == "at" else []
+            yield from _each(where, ("PLACE", Place(place, how)))
+            standing = (f"{posture} {phrase}" for posture in postures for phrase in where)
+            yield from _each(standing, ("PLACE", Place(place, "at")))
 
 
 def _nouns(vocabulary: Vocabulary, language: Mapping[str, Any]) -> dict[str, Noun]:

@@ -46,7 +46,8 @@ def split_steps(text: str, judge: Judge) -> tuple[list[str], list[Problem]]:
 
     Lines without a number are steps if no line has one (or a bullet). Otherwise an unnumbered
     line before the first step is an introduction, unless it reads like a step, and one after it
-    is a problem, unless it says nothing in the words of the vocabulary.
+    is a problem, unless it says nothing in the words of the vocabulary. The number of a step that
+    was not begun, at the end of the text, is left out.
     """
     lines = [line for raw in text.splitlines() if (line := _line(raw)).text or line.number]
     if not lines:
@@ -54,6 +55,8 @@ def split_steps(text: str, judge: Judge) -> tuple[list[str], list[Problem]]:
     numbered = any(line.number is not None for line in lines)
     if not numbered and not any(line.bullet for line in lines):
         return [line.text for line in lines], []
+    if _ends_in_a_number(lines):
+        lines.pop()
     steps: list[str] = []
     problems: list[Problem] = []
     expected = count(1)
@@ -71,6 +74,15 @@ def split_steps(text: str, judge: Judge) -> tuple[list[str], list[Problem]]:
             problems.append(Problem(position, "", "empty", "the step is empty"))
         steps.append(line.text)
     return steps, problems
+
+
+def _ends_in_a_number(lines: list[Line]) -> bool:
+    """Whether the last line is the next number and no more, perhaps cut off ("1" for "10.")."""
+    *before, last = lines
+    numbers = [line.number for line in before if line.number is not None]
+    if last.text or last.number is None or not numbers:
+        return False
+    return str(numbers[-1] + 1).startswith(str(last.number))
 
 
 def _line(raw: str) -> Line:

@@ -12,7 +12,9 @@ skip     A, next step                                    epsilon, next step
 ======== =============================================== =========================================
 
 A jump ("... and go to step k", also by itself) replaces the target of its branch, and then not C
-goes on to the next step under every profile. "Otherwise" says what not C does; where a chain of
+goes on to the next step under every profile. A moves if some act of it does; a stop or a wait
+before the motion ("if C, stop and turn right") leaves open whether not C waits or goes on, and is
+refused under the natural profile (`undecided`). "Otherwise" says what not C does; where a chain of
 "otherwise if" leaves a case open, it waits if some branch of the chain alone would. "When C, A",
 "wait until C", "while C, A", "A until C" and "yield to X" read the same under every profile.
 """
@@ -27,6 +29,7 @@ from verifier.errors import InputError
 from verifier.semantics import Conditional
 from verifier.steps.expressions import TRUE, AllOf, Expression, guard_of, negation
 from verifier.steps.lexicon import lexicon_of
+from verifier.steps.problems import Problem
 from verifier.steps.reading import Reading
 from verifier.steps.syntax import Act, Do, Hold, If, Jump, Otherwise, Sentence, Statement, cover
 from verifier.steps.tokens import Span
@@ -47,9 +50,49 @@ def build_controller(reading: Reading, conditional: Conditional) -> Controller:
     Raises:
         InputError: The reading has problems, or a step has too many propositions.
     """
-    if reading.problems:
-        raise InputError(reading.problems[0].to_line(), remedy="mend the text")
+    problems = reading.problems or undecided(reading, conditional)
+    if problems:
+        raise InputError(problems[0].to_line(), remedy="mend the text")
     return _Machine(reading, conditional).build()
+
+
+def undecided(reading: Reading, conditional: Conditional) -> tuple[Problem, ...]:
+    """The conditions of a text without problems whose other case the profile does not settle."""
+    if conditional != "natural":
+        return ()
+    hold = lexicon_of(reading.vocabulary).hold
+    chains = (chain for group in _groups(_sentences(reading)) for chain in group)
+    return tuple(
+        Problem(case.step, _words(reading, case), "ambiguous", "say what to do otherwise")
+        for chain in chains
+        if isinstance(chain[-1].statement, If)
+        for case in chain
+        if _stops_then_moves(case.statement, hold)
+    )
+
+
+def _sentences(reading: Reading) -> list[tuple[Sentence, ...]]:
+    return [step.sentences for step in reading.steps]
+
+
+def _words(reading: Reading, case: _Case) -> str:
+    first, last = case.statement.acts[0].span, case.statement.acts[-1].span
+    return reading.lines[case.step - 1][first[0] : last[1]]
+
+
+def _stops_then_moves(statement: Statement, hold: frozenset[str]) -> bool:
+    acts = [act for act in statement.acts if not isinstance(act, Jump)]
+    moves = [n for n, act in enumerate(acts) if _moves(act, hold)]
+    waits = [n for n, act in enumerate(acts) if not _moves(act, hold) and not _looks(act)]
+    return len(acts) == len(statement.acts) and bool(moves and waits) and waits[0] < moves[0]
+
+
+def _moves(act: Act, hold: frozenset[str]) -> bool:
+    return not isinstance(act, Jump) and act.action not in hold | {EPSILON}
+
+
+def _looks(act: Act) -> bool:
+    return isinstance(act, Do) and act.action == EPSILON
 
 
 class _Machine:
@@ -64,7 +107,7 @@ class _Machine:
         self.step_state = self.next_state = 0
 
     def build(self) -> Controller:
-        groups = list(_groups([step.sentences for step in self.reading.steps]))
+        groups = list(_groups(_sentences(self.reading)))
         starts = [chains[0][0].step - 1 for chains in groups]
         for start, after, chains in zip(starts, [*starts[1:], self.final], groups, strict=True):
             self.step_state, self.next_state = start, after
@@ -109,12 +152,11 @@ class _Machine:
 
     def _gates(self, statement: Statement) -> bool:
         """Whether the step is not passed before the condition holds."""
-        first, last = statement.acts[0], statement.acts[-1]
-        if isinstance(last, Jump) or self.conditional == "skip":
+        if isinstance(statement.acts[-1], Jump) or self.conditional == "skip":
             return False
         if self.conditional == "wait":
             return True
-        return isinstance(first, Do) and first.action not in self.hold | {EPSILON}
+        return any(_moves(act, self.hold) for act in statement.acts)
 
     def _acts(
         self,

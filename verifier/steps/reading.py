@@ -16,7 +16,8 @@ from verifier.steps.syntax import If, Jump, Otherwise, Sentence, Statement
 from verifier.steps.tokens import CONDITIONS, VERBS, Lexeme, tokenize
 from verifier.vocabulary import Vocabulary
 
-MAX_STEPS = 20_000
+MAX_STEPS = 1000
+"""Most steps of a text."""
 MAX_PHRASES = 300
 """Longest step, in phrases."""
 MAX_CASES = 50
@@ -105,7 +106,7 @@ def _unknown(line: str, lexemes: list[Lexeme], lexicon: Lexicon) -> Iterator[Pro
         if unknown:
             first, *rest = run
             words = line[first.span[0] : (rest or [first])[-1].span[1]]
-            yield Problem(0, words, "unknown_words", "unknown words", lexicon.phrases)
+            yield Problem(0, words, "unknown_words", "unknown words", lexicon.suggested)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from verifier.steps.lexicon import Kind, Lexicon, longest
+from verifier.steps.lexicon import POSSESSIVE, Kind, Lexicon, longest
 
 Span = tuple[int, int]
 """Start and end of some characters of the line."""
@@ -87,13 +87,14 @@ def _words(line: str) -> list[_Word]:
 def _phrases(words: Sequence[_Word], lexicon: Lexicon) -> Iterator[Lexeme]:
     """The longest phrase at each place, fillers left out."""
     kept = [word for word in words if word.text not in lexicon.fillers]
-    texts = [word.text for word in kept]
+    texts = [POSSESSIVE if word.text in lexicon.possessives else word.text for word in kept]
     position = 0
     while position < len(kept):
         word = kept[position]
         end, kinds = longest(texts, position, lexicon.trie)
         if end == position:
-            end, kinds = position + 1, (_single(word.text, lexicon),)
+            end = position + 1
+            kinds = () if texts[position] == POSSESSIVE else (_single(word.text, lexicon),)
         span = (word.start, kept[end - 1].end)
         for kind, value in kinds:
             yield Lexeme(kind, value, span)
