@@ -1,0 +1,43 @@
+"""Models for the tests of this folder: the real one, and a tiny one with random weights."""
+
+import pytest
+
+from pipeline.models import LanguageModel, load_model
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> LanguageModel:
+    """The embedded default on the CPU; tests that use it are marked ``model``."""
+    return load_model(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> LanguageModel:
+    """Two layers of random weights over 300 byte-level tokens, saved and loaded as any other."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<pad>", "<end>"]
+    vocabulary = {token: i for i, token in enumerate(special + alphabet)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
+    fast.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=300,  # more than the tokenizer has, as in models that round up
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=1,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return load_model(folder, device="cpu")
