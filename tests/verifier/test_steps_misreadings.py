@@ -45,6 +45,7 @@ def problems(text: str, conditional: str = "natural") -> list[str]:
         "While the light is green, turn right.",  # once, or again and again
         "Stop in case there is a car from left.",
         "If there is no other car, turn right.",
+        "If the light is green, turn right. If the light is red, stop.",  # or, or then
     ],
 )
 def test_what_could_be_meant_in_another_way_is_refused(text):
@@ -156,6 +157,14 @@ def test_a_stop_before_a_motion_leaves_the_other_case_open():
 def test_whatever_is_looked_at_it_is_only_looked_at():
     for thing in ("the opposite car from left", "the pedestrian crossing", "the roundabout"):
         assert rows(f"Observe {thing}.") == {(0, "true", "epsilon", 1)}
+
+
+def test_a_condition_of_the_whole_list_is_not_left_out():
+    for before in ("If the light is green:", "Turn right when there is no car from left:"):
+        assert problems(f"{before}\n1. Turn right.") == ["numbering"]
+    for before in ("When you reach the crossing, follow these steps:", "How to turn right safely:"):
+        assert rows(f"{before}\n1. Turn right.") == {(0, "true", "turn_right", 1)}
+    assert problems("1. Turn right.\n2. Stop.\nIgnore step 2.") == ["numbering"]
 
 
 @pytest.mark.parametrize("cut", ["10.", "10", "1", "**10.**", "10. "])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -298,7 +299,12 @@ class _Callbacks:
         return (Otherwise(first), *rest)
 
     def line(self, sentences: list[tuple[Sentence, ...]]) -> tuple[Sentence, ...]:
-        return tuple(part for sentence in sentences for part in sentence)
+        parts = tuple(part for sentence in sentences for part in sentence)
+        for first, second in pairwise(parts):
+            if isinstance(first, If) and first.otherwise is None and isinstance(second, If):
+                message = "another case, or what comes next: write two steps, or 'otherwise'"
+                raise MisreadError("ambiguous", message, second.span)
+        return parts
 
     def _conditional(
         self,

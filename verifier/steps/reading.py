@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from verifier.steps.grammar import parse
 from verifier.steps.lexicon import Lexicon, Noun, lexicon_of
@@ -23,7 +23,7 @@ MAX_PHRASES = 300
 MAX_CASES = 50
 """Most steps in a row that begin with "otherwise"."""
 
-_TELLING = VERBS | CONDITIONS | {"HEAD", "PLACE", "SHOWS", "NO", "NOT", "NEITHER"}
+_TELLING = VERBS | CONDITIONS | {"HEAD", "PLACE", "SHOWS", "NO", "NOT", "NEITHER", "NUMBER"}
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,23 @@ class _Judge:
         return not any(lexeme.type in _TELLING for lexeme in tokenize(line, self.lexicon))
 
     def introduces(self, line: str) -> bool:
+        lexemes = tokenize(line, self.lexicon)
         if line.endswith(":"):
-            return True
-        conditional = any(lexeme.type in CONDITIONS for lexeme in tokenize(line, self.lexicon))
-        return not conditional and bool(_read_line(line, self.lexicon, frozenset()).problems)
+            # "If the light is green:" is about the steps that follow.
+            return not any(_is_told(lexemes[at + 1 :]) for at in _conditions(lexemes))
+        return not _conditions(lexemes) and bool(
+            _read_line(line, self.lexicon, frozenset()).problems
+        )
+
+
+def _conditions(lexemes: list[Lexeme]) -> list[int]:
+    return [at for at, lexeme in enumerate(lexemes) if lexeme.type in CONDITIONS]
+
+
+def _is_told(after: list[Lexeme]) -> bool:
+    """Whether the words after "if" get to say something about the propositions."""
+    said = takewhile(lambda lexeme: lexeme.type not in VERBS | {"UNKNOWN", "_STOP"}, after)
+    return any(lexeme.type in ("HEAD", "SHOWS", "PLACE") for lexeme in said)
 
 
 def _misplaced(steps: list[Step]) -> Iterator[Problem]:
