@@ -18,7 +18,7 @@ from verifier.checker import Checker
 from verifier.errors import TimeLimitError
 from verifier.implications import Implications, find_implications
 from verifier.limits import call_with_limit
-from verifier.realizability import Game, Realizability
+from verifier.realizability import Game, Manoeuvre, Realizability
 from verifier.rules import RuleBook
 from verifier.semantics import Semantics
 from verifier.transition_system import TransitionSystem
@@ -60,6 +60,8 @@ class Audit:
         random: Scores of random controllers.
         implications: Which members follow from others.
         realizability: Which members one controller can satisfy together.
+        manoeuvres: Which actions a controller can promise within the rules; empty if no controller
+            keeps the rules at all.
         only_vacuous: Members that hold only vacuously, whatever controller satisfies them.
         undecided: Why parts were not decided, one sentence each.
     """
@@ -73,6 +75,7 @@ class Audit:
     random: RandomScores | None
     implications: Implications | None
     realizability: Realizability
+    manoeuvres: tuple[Manoeuvre, ...] | None
     only_vacuous: tuple[OnlyVacuous, ...] | None
     undecided: tuple[str, ...]
 
@@ -85,6 +88,8 @@ class Audit:
         out = dataclasses.asdict(self)
         for row, score in zip(out["trivial"], self.trivial, strict=True):
             row |= {"passed": score.passed, "applicable": score.applicable, "high": score.high}
+        for row, manoeuvre in zip(out["manoeuvres"] or (), self.manoeuvres or (), strict=True):
+            row["possible"] = manoeuvre.possible
         out["realizability"]["maximum"] = self.realizability.maximum
         out["findings"] = self.findings()
         return _as_lists(out)
@@ -129,6 +134,10 @@ def audit(
         because = {i: game.only_vacuously(formula) for i, formula in in_scope.items()}
         return tuple(OnlyVacuous(i, text) for i, text in because.items() if text is not None)
 
+    def manoeuvres() -> tuple[Manoeuvre, ...]:
+        found = (game.manoeuvre(action, in_scope) for action in vocabulary.action_names)
+        return tuple(manoeuvre for manoeuvre in found if manoeuvre is not None)
+
     checker = Checker(world, rules, semantics, vocabulary, time_limit)
     return Audit(
         world=world.name,
@@ -143,6 +152,7 @@ def audit(
             lambda: find_implications(game.letters(), in_scope),
         ),
         realizability=_realizability(game, in_scope, decide),
+        manoeuvres=decide("which manoeuvres the specifications permit", manoeuvres),
         only_vacuous=decide("which specifications can only hold vacuously", only_vacuous),
         undecided=tuple(undecided),
     )

@@ -36,6 +36,10 @@ def _sentences(audit: Audit) -> Iterator[str]:
             f"(best {r.best}, worst {r.worst})."
         )
     yield from _realizability(audit.realizability, audit.applicable)
+    for manoeuvre in audit.manoeuvres or ():
+        if not manoeuvre.possible:
+            rules = _list(manoeuvre.prevented_by)
+            yield f"Warning: no controller that satisfies {rules} can promise {manoeuvre.action}."
     if audit.implications is not None:
         yield from _implications(audit.implications)
     for entry in audit.only_vacuous or ():

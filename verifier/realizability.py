@@ -1,18 +1,19 @@
 """Can any controller satisfy these specifications in this world? A game, solved with Spot.
 
-Two players build a word: at each step the environment shows a label c, then the controller, who
-remembers all labels so far, answers with an action a; the letter is c ∪ {a} (Mealy, same step).
-The controller wins a word if it is none of the world's, or satisfies every specification:
+Two players build a word: at each step the environment shows a label c that a path of the world
+may have next, then the controller, who remembers all labels so far, answers with an action a; the
+letter is c ∪ {a} (Mealy, same step). The controller wins the word if it satisfies all
+specifications, or breaks the world's assumptions:
 
-    objective  =  complement(words of the world) ∪ (specifications ∩ legal actions)
+    objective  =  broken assumptions ∪ (specifications ∩ legal actions)
 
-The words of the world are its label sequences that satisfy its assumptions, as the model checker
-sees them. A controller observes labels, not states, so that language is all it can depend on, and
-a non-deterministic world is determinized first. The objective becomes a deterministic parity
-automaton, hence a parity game, which one side wins with finite memory (Büchi and Landweber 1969;
-Pnueli and Rosner 1989). If the controller wins, its strategy is a controller in our sense; and
-since the game is determined, no controller wins otherwise. Non-deterministic controllers win no
-more: any one of their choices would win too.
+A controller observes labels, not states, so all it can depend on is the language of the world,
+whose automaton is determinized; a path with the labels seen so far may always go on to satisfy
+the assumptions. The objective becomes a deterministic parity automaton, hence a parity game, which
+one side wins with finite memory (Büchi and Landweber 1969; Pnueli and Rosner 1989). If the
+controller wins, its strategy is a controller in our sense; and since the game is determined, no
+controller wins otherwise. Non-deterministic controllers win no more: any one of their choices
+would win too.
 """
 
 from __future__ import annotations
@@ -25,10 +26,17 @@ from typing import Literal
 from verifier.automata import Automaton, Bdd, make_alphabet, world_automaton
 from verifier.bindings import buddy, spot
 from verifier.conflicts import Borders, borders
+from verifier.controller import Controller
 from verifier.semantics import Semantics
+from verifier.strategies import (
+    Environment,
+    Solution,
+    winning_controller,
+    winning_environment,
+)
 from verifier.transition_system import TransitionSystem
 from verifier.vacuity import strengthenings
-from verifier.vocabulary import EPSILON, Vocabulary
+from verifier.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -52,15 +60,22 @@ class Realizability:
 
 
 @dataclass(frozen=True)
-class _Solved:
-    """A solved game: the deterministic objective and who wins from each of its states."""
+class Manoeuvre:
+    """Whether a controller that satisfies all specifications can promise ``F action``.
 
-    objective: Automaton
-    winners: tuple[bool, ...]
+    Attributes:
+        action: The action.
+        prevented_by: Specifications that no controller satisfies together with the promise, none
+            of which can be left out; empty if the promise is possible.
+    """
+
+    action: str
+    prevented_by: tuple[str, ...]
 
     @property
-    def won(self) -> bool:
-        return self.winners[self.objective.get_init_state_number()]
+    def possible(self) -> bool:
+        """Whether some controller keeps all rules and makes the manoeuvre."""
+        return not self.prevented_by
 
 
 class Game:
@@ -73,6 +88,7 @@ class Game:
     def __init__(
         self, world: TransitionSystem, semantics: Semantics, vocabulary: Vocabulary
     ) -> None:
+        self.semantics = semantics
         self.alphabet = make_alphabet(vocabulary)
         self.words = world_automaton(world, self.alphabet, semantics)
         self._actions: Bdd = buddy.bddtrue
@@ -81,9 +97,10 @@ class Game:
         self._legal = f"G({legal_actions(vocabulary, semantics)})"
 
     @cached_property
-    def _foreign(self) -> Automaton:
-        """Deterministic and complete: the label sequences that are not of the world."""
-        return spot.dualize(_deterministic(self.words))
+    def _deterministic_words(self) -> Automaton:
+        """The words of the world; from every state some word is accepted."""
+        automaton = self.words.postprocess("deterministic", "parity")
+        return spot.scc_filter(automaton, True)
 
     def letters(self) -> Automaton:
         """The words of the world combined with any legal actions."""
@@ -93,11 +110,39 @@ class Game:
         """Whether some controller satisfies all ``formulas`` in the world."""
         return self._solve(formulas).won
 
+    def controller(self, formulas: Iterable[str]) -> Controller | None:
+        """A controller that satisfies all ``formulas`` in the world, or None."""
+        return winning_controller(self._solve(formulas), self.alphabet, self.semantics)
+
+    def environment(self, formulas: Iterable[str]) -> Environment | None:
+        """A behaviour of the world in which no controller satisfies all ``formulas``, or None."""
+        return winning_environment(self._solve(formulas), self.alphabet, self.semantics)
+
     def jointly_realizable(self, formulas: Mapping[str, str]) -> Borders:
         """The largest sets of ``formulas`` (by id) that go together, and the minimal conflicts."""
         return borders(
             tuple(formulas), lambda chosen: self.realizable(formulas[i] for i in sorted(chosen))
         )
+
+    def manoeuvre(self, action: str, formulas: Mapping[str, str]) -> Manoeuvre | None:
+        """Whether ``F action`` goes together with all ``formulas`` (by id).
+
+        None if the formulas are unrealizable already.
+        """
+        promise = f"F {action}"
+        if self.realizable([*formulas.values(), promise]):
+            return Manoeuvre(action, ())
+        if not self.realizable(formulas.values()):
+            return None
+        for member, formula in formulas.items():  # usually one is to blame, and these are quick
+            if not self.realizable([formula, promise]):
+                return Manoeuvre(action, (member,))
+        blamed = dict(formulas)
+        for member in formulas:
+            fewer = {i: f for i, f in blamed.items() if i != member}
+            if not self.realizable([*fewer.values(), promise]):
+                blamed = fewer
+        return Manoeuvre(action, tuple(blamed))
 
     def only_vacuously(self, formula: str) -> str | None:
         """The strengthening that comes for free with ``formula``, or None.
@@ -122,15 +167,13 @@ class Game:
                 return str(stronger)
         return None
 
-    def _solve(self, formulas: Iterable[str]) -> _Solved:
+    def _solve(self, formulas: Iterable[str]) -> Solution:
         conjunction = " & ".join([self._legal, *(f"({formula})" for formula in formulas)])
         required = spot.translate(spot.formula(conjunction), "deterministic", "generic", "complete")
-        objective = _parity_game(spot.product_or(self._foreign, required))
-        # Position i < n of the game is state i of the objective, with the environment to move.
-        arena = spot.split_2step(objective, self._actions, True)
+        objective = _parity_game(_implication(self._deterministic_words, required))
+        arena = spot.split_2step(objective, self._actions, False)
         spot.solve_game(arena)
-        winners = spot.get_state_winners(arena)[: objective.num_states()]
-        return _Solved(objective, tuple(bool(winner) for winner in winners))
+        return Solution(objective, arena, tuple(map(bool, spot.get_state_winners(arena))))
 
 
 def legal_actions(vocabulary: Vocabulary, semantics: Semantics) -> str:
@@ -143,18 +186,40 @@ def legal_actions(vocabulary: Vocabulary, semantics: Semantics) -> str:
     return " | ".join(f"({cube})" for cube in cubes)
 
 
-def chosen_actions(vocabulary: Vocabulary, semantics: Semantics) -> tuple[str, ...]:
-    """The actions with different letters; ``epsilon`` only where it is not ``stop``."""
-    noop = (EPSILON,) if semantics.epsilon == "noop" else ()
-    return (*vocabulary.action_names, *noop)
+def _implication(world: Automaton, required: Automaton) -> Automaton:
+    """Runs of both, accepted if the world does not accept or the other does.
 
-
-def _deterministic(automaton: Automaton) -> Automaton:
-    return automaton.postprocess("deterministic", "parity", "complete")
+    Labels that the world cannot show lead nowhere, so that the environment has no such moves.
+    (Spot's own ``product_or`` would complete the automata.) ``required`` must be complete.
+    """
+    both = spot.make_twa_graph(world.get_dict())
+    both.copy_ap_of(world)
+    both.copy_ap_of(required)
+    shift = world.num_sets()
+    accepts = world.get_acceptance().complement() | (required.get_acceptance() << shift)
+    both.set_acceptance(shift + required.num_sets(), accepts)
+    start = (world.get_init_state_number(), required.get_init_state_number())
+    numbers = {start: both.new_state()}
+    pending = [start]
+    while pending:
+        pair = pending.pop()
+        for shown in world.out(pair[0]):
+            for answer in required.out(pair[1]):
+                condition = shown.cond & answer.cond
+                if condition == buddy.bddfalse:
+                    continue
+                target = (shown.dst, answer.dst)
+                if target not in numbers:
+                    numbers[target] = both.new_state()
+                    pending.append(target)
+                both.new_edge(
+                    numbers[pair], numbers[target], condition, shown.acc | (answer.acc << shift)
+                )
+    return both
 
 
 def _parity_game(objective: Automaton) -> Automaton:
-    """A deterministic, complete automaton in the form games are solved in: colours, max odd.
+    """A deterministic automaton in the form that games are solved in: coloured, parity max odd.
 
     Reducing it by simulation first takes longer than solving the game as it is.
     """
@@ -164,7 +229,7 @@ def _parity_game(objective: Automaton) -> Automaton:
     return result
 
 
-def _winning_part(solved: _Solved) -> Automaton:
+def _winning_part(solved: Solution) -> Automaton:
     """The objective without the positions from which the environment wins."""
     objective = solved.objective
     part = spot.make_twa_graph(objective.get_dict())

@@ -14,7 +14,7 @@ from itertools import product
 
 from verifier.checker import Checker
 from verifier.controller import Controller, Transition
-from verifier.realizability import chosen_actions
+from verifier.strategies import chosen_actions
 from verifier.verdicts import VERDICT_VALUES
 
 HIGH = 0.75
