@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Finish = Literal["stop", "list_end", "grammar", "length"]
 """Why an answer ended: the model said so; other text followed its numbered list; the grammar
-allows no more; it reached the limit of tokens."""
+allows no more; it reached the limit of tokens (and was not complete: within a grammar, what the
+text of such an answer holds is its longest beginning that is a sentence of the grammar)."""
 
 _NUMBERED = re.compile(r"^\s*\d+\s*[.):]", re.MULTILINE)
 _AFTER_LIST = re.compile(r"\n[ \t]*\n[ \t]*(?![\s\d*#-])\S")
@@ -46,18 +47,25 @@ class Completion:
 
 
 class Constraint(Protocol):
-    """What one row may say next; see `pipeline.alignment.GrammarConstraint`."""
+    """What the answers of a batch may say; see `pipeline.grammar.GrammarConstraint`."""
 
-    def start(self, rows: int) -> list[Any]:
-        """Fresh states for that many answers."""
+    def mask(self, answers: Sequence[int], logits: torch.Tensor) -> None:
+        """Set forbidden entries of ``logits`` [answers, vocabulary] to minus infinity, in place.
+
+        ``answers`` are positions in the batch, one per row.
+        """
         ...
 
-    def mask(self, states: Sequence[Any], logits: torch.Tensor) -> None:
-        """Set forbidden entries of ``logits`` [rows, vocabulary] to minus infinity, in place."""
+    def advance(self, answer: int, token: int) -> bool:
+        """Take an answer's next token; True when nothing more may follow."""
         ...
 
-    def advance(self, state: Any, token: int) -> bool:
-        """Take a token; True when nothing more may follow."""
+    def constrains(self, answer: int) -> bool:
+        """Whether there is anything that an answer may not say."""
+        ...
+
+    def shorten(self, answer: int, text: str) -> str:
+        """What to keep of a text that the limit of tokens cut off."""
         ...
 
 
@@ -152,22 +160,20 @@ def sample_batch(
     sampled: list[list[int]] = [[] for _ in requests]
     finished: dict[int, Completion] = {}
     live = list(range(len(requests)))
-    states = constraint.start(len(requests)) if constraint else []
     with torch.inference_mode():
         logits, cache, mask = _prefill(network, requests, tokenizer.pad_token_id or 0)
         while True:
             if constraint:
-                constraint.mask([states[i] for i in live], logits)
+                constraint.mask(live, logits)
             draws = [uniform(requests[i].key, len(sampled[i])) for i in live]
             keep = []
             for row, token in enumerate(choose(logits, draws, temperature, top_p)):
                 i = live[row]
-                ended = bool(constraint and constraint.advance(states[i], token))
-                completion = _step(
-                    tokenizer, sampled[i], token, model.stop_ids, ended, max_new_tokens
-                )
-                if completion:
-                    finished[i] = completion
+                if token not in model.stop_ids:
+                    sampled[i].append(token)
+                finish = _finish(model, sampled[i], token, max_new_tokens, constraint, i)
+                if finish:
+                    finished[i] = _completion(model, sampled[i], finish, constraint, i)
                 else:
                     keep.append(row)
             on_token(len(keep))
@@ -182,26 +188,38 @@ def sample_batch(
             logits, mask = _forward(network, tokens, cache, mask)
 
 
-def _step(
-    tokenizer: Any,
+def _finish(
+    model: LanguageModel,
     sampled: list[int],
     token: int,
-    stop_ids: frozenset[int],
-    ended: bool,
     max_new_tokens: int,
-) -> Completion | None:
-    """Append a token to an answer; the completion if that ends it."""
-    if token in stop_ids:
-        return Completion(_text(tokenizer, sampled), len(sampled) + 1, "stop")
-    sampled.append(token)
-    if ended:
-        return Completion(_text(tokenizer, sampled), len(sampled), "grammar")
-    text = _text(tokenizer, sampled)
-    if (end := list_end(text)) is not None:
-        return Completion(text[:end], len(sampled), "list_end")
-    if len(sampled) >= max_new_tokens:
-        return Completion(text, len(sampled), "length")
-    return None
+    constraint: Constraint | None,
+    answer: int,
+) -> Finish | None:
+    """Why an answer ends with its last token, if it does."""
+    if token in model.stop_ids:
+        return "stop"
+    if constraint and constraint.constrains(answer):
+        if constraint.advance(answer, token):
+            return "grammar"
+    elif list_end(_text(model.tokenizer, sampled)) is not None:
+        return "list_end"
+    return "length" if len(sampled) >= max_new_tokens else None
+
+
+def _completion(
+    model: LanguageModel,
+    sampled: list[int],
+    finish: Finish,
+    constraint: Constraint | None,
+    answer: int,
+) -> Completion:
+    text = _text(model.tokenizer, sampled)
+    if finish == "list_end":
+        text = text[: list_end(text)]
+    if finish == "length" and constraint:
+        text = constraint.shorten(answer, text)
+    return Completion(text, len(sampled) + (finish == "stop"), finish)
 
 
 def _text(tokenizer: Any, ids: list[int]) -> str:

