@@ -25,6 +25,8 @@ from verifier.vocabulary import Vocabulary
 ALWAYS_STOP = Controller(0, 1, (Transition(0, "true", "stop", 0),))
 """The trivial controller that the paper's rules like best."""
 
+_DISPLAY_NAMES = {"smollm2": "SmolLM2-135M-Instruct"}
+
 
 @dataclass(frozen=True)
 class Series:
@@ -107,7 +109,7 @@ def run_demo(
         judge.judge_alignment(task, "1. Stop. Go to step 1.", Alignment(ALWAYS_STOP, ()))
         for task in tasks
     )
-    series.append(Series("a controller that always stops", stopping, summarize(stopping)))
+    series.append(Series("always stopping", stopping, summarize(stopping)))
     verified = time.monotonic()
     sampled_ones = [item for one in series[:-1] for item in one.judged]
     bad = worst(sampled_ones)
@@ -117,7 +119,7 @@ def run_demo(
         worst=judge.judge(bad.task, bad.text, counterexamples=True) if bad else None,
         best=next((item for item in sampled_ones if item.strict_success), None),
         seconds={"sampling": sampled - started, "verification": verified - sampled},
-        model=model.identifier,
+        model=_DISPLAY_NAMES.get(model.identifier, model.identifier),
     )
 
 

@@ -21,6 +21,9 @@ from verifier.verdicts import Report
 from verifier.vocabulary import Vocabulary
 from worlds.load import load_world
 
+PROGRESS = "progress"
+"""In summaries, the progress rules of all manoeuvres together."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -154,7 +157,8 @@ def summarize(judged: Sequence[Judged]) -> Summary:
     for item in judged:
         for report in (item.road, item.paper):
             for verdict in report.verdicts:
-                counts = rules.setdefault((report.rules, verdict.id), {})
+                rule = PROGRESS if verdict.id.startswith(f"{PROGRESS}_") else verdict.id
+                counts = rules.setdefault((report.rules, rule), {})
                 counts[verdict.value] = counts.get(verdict.value, 0) + 1
     hashes = {item.road.controller_hash for item in judged if item.controller is not None}
     return Summary(
@@ -172,7 +176,7 @@ def worst(judged: Iterable[Judged]) -> Judged | None:
 
     def broken(item: Judged) -> int:
         return sum(
-            verdict.value == "violated" and not verdict.id.startswith("progress_")
+            verdict.value == "violated" and not verdict.id.startswith(f"{PROGRESS}_")
             for verdict in item.road.verdicts
         )
 

@@ -8,7 +8,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.demo import Demo, drawings, worst_verdict
+from pipeline.evaluation import PROGRESS
 from verifier.drawing import render
+from verifier.rules import RuleBook, load_rules
 from verifier.verdicts import VERDICT_VALUES
 from verifier.vocabulary import Vocabulary
 
@@ -27,7 +29,7 @@ def demo_page(demo: Demo, vocabulary: Vocabulary) -> str:
         values=VERDICT_VALUES,
         pictures=pictures,
         worst_verdict=worst_verdict(demo.worst) if demo.worst else None,
-        rules=_rules(demo),
+        rules=_rules(demo, load_rules("paper", vocabulary)),
         answers=sum(len(one.judged) for one in demo.series[:-1]),
     )
 
@@ -37,9 +39,11 @@ def _inline(dot: str) -> Markup:
     return Markup(svg[svg.index(_HEADER_END) :])
 
 
-def _rules(demo: Demo) -> list[tuple[str, str, str, list[dict[str, int]]]]:
+def _rules(demo: Demo, paper: RuleBook) -> list[tuple[str, str, str, list[dict[str, int]]]]:
     """(book, rule, sentence, verdict counts per series) in the books' order."""
-    texts = {s.id: s.text for item in demo.series[0].judged for s in item.rules.specifications}
+    books = (item.rules for item in demo.series[0].judged)
+    texts = {s.id: s.text for book in (*books, paper) for s in book.specifications}
+    texts[PROGRESS] = "The task gets done: the manoeuvre is made in the end."
     keys = dict.fromkeys(key for one in demo.series for key in one.summary.rules)
     return [
         (

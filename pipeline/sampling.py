@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,23 +39,11 @@ def sample_tasks(
     """
     from pipeline.generation import generate
 
-    answers: list[Answer] = []
-    for group in _groups(tasks) if constrained else [list(tasks)]:
-        if constrained:
-            scene = scene_of(group[0], vocabulary)
-            grammar = decoding_grammar(
-                vocabulary, scene.propositions, scene.actions, MAX_CONSTRAINED_STEPS
-            )
-            sampling = dataclasses.replace(sampling, grammar=grammar)
-        prompts = [task_prompt(task, template, vocabulary) for task in group]
-        answers += generate(model, prompts, samples, sampling, on_answers=on_answers)
-    order = {task.id: number for number, task in enumerate(tasks)}
-    return sorted(answers, key=lambda answer: (order[answer.task], answer.sample))
+    prompts = [task_prompt(task, template, vocabulary) for task in tasks]
+    grammars = [_grammar(task, vocabulary) for task in tasks] if constrained else None
+    return generate(model, prompts, samples, sampling, grammars=grammars, on_answers=on_answers)
 
 
-def _groups(tasks: Sequence[Task]) -> list[list[Task]]:
-    """Tasks of one world share a grammar."""
-    worlds: dict[str, list[Task]] = {}
-    for task in tasks:
-        worlds.setdefault(task.world, []).append(task)
-    return list(worlds.values())
+def _grammar(task: Task, vocabulary: Vocabulary) -> str:
+    scene = scene_of(task, vocabulary)
+    return decoding_grammar(vocabulary, scene.propositions, scene.actions, MAX_CONSTRAINED_STEPS)

@@ -15,6 +15,8 @@ from rich.text import Text
 from verifier.rules import RuleBook
 from verifier.verdicts import VERDICT_VALUES, Report, score
 
+_FILL = {"satisfied": "█", "vacuous": "▓", "violated": "░", "unknown": "·", "inapplicable": " "}
+
 STYLES = {
     "satisfied": ("✓", "green"),
     "vacuous": ("○", "cyan"),
@@ -54,8 +56,8 @@ def verdict_text(value: str) -> Text:
     return Text(f"{symbol} {value}", style=style)
 
 
-def verdict_bar(counts: Mapping[str, int], width: int = 20) -> Text:
-    """How often each verdict was given, as a bar and the share that holds."""
+def verdict_bar(counts: Mapping[str, int], width: int = 16) -> Text:
+    """How often each verdict was given, as a bar, and how many of the applicable hold."""
     total = sum(counts.values())
     if not total:
         return Text("")
@@ -63,11 +65,19 @@ def verdict_bar(counts: Mapping[str, int], width: int = 20) -> Text:
     for value in VERDICT_VALUES:
         seen += counts.get(value, 0)
         upto = round(width * seen / total)
-        bar.append("█" * (upto - drawn), style=STYLES[value][1])
+        bar.append(_FILL[value] * (upto - drawn), style=STYLES[value][1])
         drawn = upto
     holds = counts.get("satisfied", 0) + counts.get("vacuous", 0)
     applicable = total - counts.get("inapplicable", 0)
     return bar.append(f" {holds}/{applicable}" if applicable else " –")
+
+
+def verdict_key() -> Text:
+    """What the parts of a `verdict_bar` stand for."""
+    shown = [value for value in VERDICT_VALUES if _FILL[value].strip()]
+    return Text("   ").join(
+        Text.assemble((f"{_FILL[value]} ", STYLES[value][1]), value) for value in shown
+    )
 
 
 def score_line(report: Report) -> Text:

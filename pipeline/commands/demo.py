@@ -61,7 +61,7 @@ def _print(demo: Demo, out: Path) -> None:
     from rich.text import Text
 
     from pipeline.demo import worst_verdict
-    from pipeline.tables import make_console, plain_table, verdict_bar
+    from pipeline.tables import make_console, plain_table, verdict_bar, verdict_key
 
     console = make_console()
     table = plain_table("answers", "number", "readable", "paper score", "strict success")
@@ -75,6 +75,7 @@ def _print(demo: Demo, out: Path) -> None:
         counts = [one.summary.rules.get(key, {}) for one in demo.series]
         rules.add_row(Text(key[1]), *(verdict_bar(count) for count in counts))
     console.print(rules)
+    console.print(verdict_key())
     if demo.worst is not None:
         verdict = worst_verdict(demo.worst)
         console.print(Padding(Text("The worst counterexample", style="bold"), (1, 0, 0, 0)))
@@ -82,11 +83,12 @@ def _print(demo: Demo, out: Path) -> None:
         console.print(Padding(Text(demo.worst.text.strip(), style="cyan"), (0, 0, 0, 2)))
         console.print(Text.assemble((f"{verdict.id}: ", "red"), verdict.explanation or ""))
     seconds = demo.seconds
+    cached = " (known answers come from the cache)" if seconds["sampling"] < 10 else ""
     console.print(
         Padding(
             Text(
-                f"{seconds['sampling']:.0f} s of sampling, {seconds['verification']:.1f} s of "
-                f"verification. The report: {(out / 'index.html').resolve()}"
+                f"{seconds['sampling']:.0f} s of sampling{cached}, {seconds['verification']:.1f} s "
+                f"of verification. The report: {(out / 'index.html').resolve()}"
             ),
             (1, 0, 0, 0),
         )
