@@ -189,32 +189,19 @@ def legal_actions(vocabulary: Vocabulary, semantics: Semantics) -> str:
 def _implication(world: Automaton, required: Automaton) -> Automaton:
     """Runs of both, accepted if the world does not accept or the other does.
 
-    Labels that the world cannot show lead nowhere, so that the environment has no such moves.
-    (Spot's own ``product_or`` would complete the automata.) ``required`` must be complete.
+    Labels that the world cannot show lead nowhere, so that the environment has no such moves;
+    Spot's ``product_or`` would complete the automata. ``required`` must be complete.
     """
-    both = spot.make_twa_graph(world.get_dict())
-    both.copy_ap_of(world)
-    both.copy_ap_of(required)
-    shift = world.num_sets()
-    accepts = world.get_acceptance().complement() | (required.get_acceptance() << shift)
-    both.set_acceptance(shift + required.num_sets(), accepts)
-    start = (world.get_init_state_number(), required.get_init_state_number())
-    numbers = {start: both.new_state()}
-    pending = [start]
-    while pending:
-        pair = pending.pop()
-        for shown in world.out(pair[0]):
-            for answer in required.out(pair[1]):
-                condition = shown.cond & answer.cond
-                if condition == buddy.bddfalse:
-                    continue
-                target = (shown.dst, answer.dst)
-                if target not in numbers:
-                    numbers[target] = both.new_state()
-                    pending.append(target)
-                both.new_edge(
-                    numbers[pair], numbers[target], condition, shown.acc | (answer.acc << shift)
-                )
+    sets = world.num_sets(), required.num_sets()
+    accepts = world.get_acceptance().complement() | (required.get_acceptance() << sets[0])
+    # Only the synchronous runs are wanted of the product. Where Spot knows that runs are rejected
+    # (acceptance false, weak automata), it would leave some of them out.
+    for automaton in (world, required):
+        automaton.prop_weak(spot.trival_maybe())
+    if required.get_acceptance().is_f():
+        required.set_generalized_buchi(1)
+    both = spot.product(world, required)
+    both.set_acceptance(sum(sets), accepts)
     return both
 
 

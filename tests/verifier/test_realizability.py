@@ -59,6 +59,8 @@ def realizable(world, *formulas, semantics=DEFAULT):
         (FREE, f"F G stop | G F {GREEN}", True),
         (FREE, "stop xor X stop", True),
         (FREE, "G(stop xor X stop)", True),
+        (FREE, "false", False),
+        (FREE, "true", True),
     ],
 )
 def test_small_games(world, formula, expected):
@@ -167,10 +169,7 @@ def is_behaviour(environment: Environment, world) -> bool:
                 (
                     following,
                     frozenset(
-                        t
-                        for s in possible
-                        for t in world.successors[s]
-                        if world.labels[t] == label
+                        t for s in possible for t in world.successors[s] if world.labels[t] == label
                     ),
                 )
             )
@@ -268,9 +267,7 @@ controllers = st.lists(
 @given(worlds, controllers, st.lists(rules, min_size=3, max_size=6, unique=True))
 def test_what_some_controller_satisfies_is_realizable(world, rows, formulas):
     controller = Controller(0, 2, tuple(Transition(*row) for row in rows))
-    book = RuleBook(
-        "r", tuple(Specification(f"r{i}", f, "safety") for i, f in enumerate(formulas))
-    )
+    book = RuleBook("r", tuple(Specification(f"r{i}", f, "safety") for i, f in enumerate(formulas)))
     values = Checker(world, book, DEFAULT, VOCABULARY).values(controller)
     held = [f for f, (value, _) in zip(formulas, values, strict=True) if value != "violated"]
     game = Game(world, DEFAULT, VOCABULARY)
