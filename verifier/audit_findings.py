@@ -42,8 +42,13 @@ def _sentences(audit: Audit) -> Iterator[str]:
             yield f"Warning: no controller that satisfies {rules} can promise {manoeuvre.action}."
     if audit.implications is not None:
         yield from _implications(audit.implications)
+    always = audit.implications.always if audit.implications is not None else ()
     for entry in audit.only_vacuous or ():
-        yield f"{entry.id} can only hold vacuously: whenever it holds, so does {entry.because}."
+        if entry.id not in always:
+            yield f"{entry.id} can only hold vacuously: whenever it holds, so does {entry.because}."
+    both = [entry.id for entry in audit.only_vacuous or () if entry.id in always]
+    if both:
+        yield f"{_list(both)} can only hold vacuously, whatever the controller does."
     yield from audit.undecided
 
 
@@ -80,10 +85,11 @@ def _realizability(result: Realizability, applicable: Sequence[str]) -> Iterator
 
 
 def _implications(found: Implications) -> Iterator[str]:
-    for member in found.always:
-        yield f"{member} holds whatever the controller does."
+    if found.always:
+        verb = "hold" if len(found.always) > 1 else "holds"
+        yield f"{_list(found.always)} {verb} whatever the controller does."
     for member in found.never:
-        yield f"{member} is false on every word, whatever the controller does."
+        yield f"{member} is false whatever the controller does."
     equivalent = {(p.implied_by, p.id) for p in found.pairs if p.equivalent}
     for a in dict.fromkeys(p.implied_by for p in found.pairs):
         same = [p.id for p in found.pairs if p.implied_by == a and p.equivalent]
