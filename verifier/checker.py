@@ -36,6 +36,9 @@ from verifier.vocabulary import Vocabulary
 
 T = TypeVar("T")
 
+Values = tuple[tuple[VerdictValue, str | None], ...]
+"""Value and reason of each specification, in the book's order."""
+
 DEFAULT_TIME_LIMIT = 10.0
 """Seconds per specification."""
 
@@ -104,7 +107,7 @@ class Checker:
         self._unions: dict[frozenset[int], Bdd] = {}
         self._properties: dict[str, _Property] = {}
         self._strengthenings: dict[str, tuple[str, ...]] = {}
-        self._values: dict[tuple, tuple[tuple[VerdictValue, str | None], ...]] = {}
+        self._values: dict[tuple, Values] = {}
         self._applicable = [s.applies_to(world.propositions) for s in rules.specifications]
         self._small = [
             spot.length(spot.formula(s.formula)) <= _SMALL_FORMULA for s in rules.specifications
@@ -161,20 +164,19 @@ class Checker:
             problems=tuple(problems),
         )
 
-    def values(
-        self, controller: Controller, *, vacuity: bool = True
-    ) -> tuple[tuple[VerdictValue, str | None], ...]:
+    def values(self, controller: Controller, *, vacuity: bool = True) -> Values:
         """Value and reason per specification, remembered by the controller's transitions."""
         key = _structure(controller, vacuity)
-        found = self._values.get(key)
-        if found is None:
+        known = self._values.get(key)
+        if known is None:
             count = len(self.rules.specifications)
 
-            def decide() -> tuple[tuple[VerdictValue, str | None], ...]:
+            def decide() -> Values:
                 product = self._product(controller)
                 return tuple(self._value(index, product, vacuity) for index in range(count))
 
             bound = self._world_automaton.num_states() * controller.num_states
+            found: Values
             try:
                 found = (
                     decide()
@@ -182,9 +184,11 @@ class Checker:
                     else call_with_limit(decide, count * self.time_limit)
                 )
             except TimeLimitError as error:
-                found = (("unknown", f"product of up to {bound:,} states: {error}"),) * count
-            self._values[key] = found
-        return found
+                reason = f"product of up to {bound:,} states: {error}"
+                unknown: tuple[VerdictValue, str | None] = ("unknown", reason)
+                found = (unknown,) * count
+            known = self._values[key] = found
+        return known
 
     def _product(self, controller: Controller) -> _Product:
         made = controller_automaton(controller, self._alphabet, self.semantics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -68,9 +69,9 @@ def show_controller(
             _emit(controller_smv(controller, words, profile).encode(), out, form)
         else:
             from verifier.dot import controller_dot
-            from verifier.drawing import render
+            from verifier.drawing import Format, render
 
-            _emit(render(controller_dot(controller, words), form), out, form)
+            _emit(render(controller_dot(controller, words), cast(Format, form)), out, form)
 
 
 @command.command("world")
@@ -93,10 +94,10 @@ def show_world(ctx: click.Context, name: str, form: str, out: Path | None, vocab
     if form == "smv":
         raise InputError("smv is a format of controllers", remedy="use png, svg, dot or text")
     from verifier.dot import world_dot
-    from verifier.drawing import render
+    from verifier.drawing import Format, render
 
     words = load_vocabulary(vocabulary)
-    _emit(render(world_dot(load_world(name, words), words), form), out, form)
+    _emit(render(world_dot(load_world(name, words), words), cast(Format, form)), out, form)
 
 
 def _emit(content: bytes, out: Path | None, form: str) -> None:
@@ -106,4 +107,6 @@ def _emit(content: bytes, out: Path | None, form: str) -> None:
     elif form == "png" and sys.stdout.isatty():
         raise InputError("a PNG is not for the terminal", remedy="add --out FILE.png")
     else:
-        click.get_binary_stream("stdout").write(content)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()

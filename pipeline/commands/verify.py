@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands import options
+from pipeline.files import write_bytes
 from pipeline.inputs import Aligner, Candidate, deterministic_aligner, read_candidates
 from verifier.checker import Checker
 from verifier.rules import load_rules
@@ -37,7 +38,7 @@ from worlds.load import load_world
     "--draw",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Draw the controllers and counterexamples (SVG) into this folder.",
+    help="Draw the controllers and counterexamples into this folder (SVG and PNG).",
 )
 @click.option("--details", is_flag=True, help="Every verdict, also of many files.")
 @options.time_limit_option
@@ -113,18 +114,20 @@ def _draw(
 
     specifications = {s.id: s for s in checker.rules.specifications}
     for candidate, report in zip(candidates, reports, strict=True):
-        if candidate.controller is None:
+        controller = candidate.controller
+        if controller is None:
             continue
-        name = Path(candidate.file).stem
-        folder.mkdir(parents=True, exist_ok=True)
-        drawing = controller_dot(candidate.controller, checker.vocabulary)
-        (folder / f"{name}.svg").write_bytes(render(drawing, "svg"))
-        for verdict in report.verdicts:
-            if verdict.counterexample is not None:
-                drawing = counterexample_dot(
-                    verdict.counterexample,
-                    specifications[verdict.id],
-                    candidate.controller.steps,
-                    checker.vocabulary,
-                )
-                (folder / f"{name}.{verdict.id}.svg").write_bytes(render(drawing, "svg"))
+        drawings = {"": controller_dot(controller, checker.vocabulary)} | {
+            f".{verdict.id}": counterexample_dot(
+                verdict.counterexample,
+                specifications[verdict.id],
+                controller.steps,
+                checker.vocabulary,
+            )
+            for verdict in report.verdicts
+            if verdict.counterexample is not None
+        }
+        for part, drawing in drawings.items():
+            for form in ("svg", "png"):
+                target = folder / f"{Path(candidate.file).stem}{part}.{form}"
+                write_bytes(target, render(drawing, form))

@@ -116,7 +116,8 @@ def test_many_files_make_a_table(specdrive, folder: Path) -> None:
 def test_drawings(specdrive, folder: Path) -> None:
     specdrive("verify", folder / "before.txt", *GOLDEN, "--draw", folder / "pictures")
     names = {path.name for path in (folder / "pictures").iterdir()}
-    assert names == {f"before{part}.svg" for part in ("", ".phi_5", ".phi_9", ".phi_11")}
+    parts = ("", ".phi_5", ".phi_9", ".phi_11")
+    assert names == {f"before{part}.{form}" for part in parts for form in ("svg", "png")}
 
 
 BAD: dict[str, tuple[Callable[[Path], list[object]], str]] = {
