@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 MAX_STEPS = 12
 """Longer answers are rephrased in this many steps at most."""
 
-TOKENS_PER_STEP = 32
-"""Room for "If there is no car from left and no pedestrian at right, turn right." and more."""
+MAX_TOKENS = 32 * MAX_STEPS
+"""Room for as many steps like "If there is no car from left and no opposite car, turn left." """
 
 _NUMBERED = re.compile(r"^\s*\d+\s*[.):]", re.MULTILINE)
 
@@ -72,8 +72,7 @@ def align_with_model(
 ) -> list[Aligned]:
     """The paper's way: the model rephrases each answer within the vocabulary, at temperature 0.
 
-    A rephrasing has at most as many steps as the answer. An answer without any numbered step has nothing to
-    rephrase and stays as it is.
+    A rephrasing has at most as many steps as the answer. An empty answer stays as it is.
 
     Args:
         model: Rephrases; usually the model that wrote the answers.
@@ -91,8 +90,7 @@ def align_with_model(
     from pipeline.generation import Sampling, generate
 
     template = template or load_template("align")
-    counts = [min(count_steps(text), MAX_STEPS) for text in texts]
-    chosen = [i for i, count in enumerate(counts) if count]
+    chosen = [i for i, text in enumerate(texts) if count_steps(text)]
     prompts = [
         render(
             template,
@@ -103,24 +101,21 @@ def align_with_model(
         for i in chosen
     ]
     grammars = [
-        decoding_grammar(vocabulary, scenes[i].propositions, scenes[i].actions, counts[i])
+        decoding_grammar(
+            vocabulary,
+            scenes[i].propositions,
+            scenes[i].actions,
+            min(count_steps(texts[i]), MAX_STEPS),
+        )
         for i in chosen
     ]
+    how = Sampling(temperature=0, max_new_tokens=MAX_TOKENS)
+    answers = generate(
+        model, prompts, 1, how, grammars=grammars, cache=cache, on_answers=on_answers
+    )
     rephrased = list(texts)
-    # Answers of one length share a limit, so that none is cut off early or held up by others.
-    for count in sorted(set(counts) - {0}):
-        group = [k for k, i in enumerate(chosen) if counts[i] == count]
-        answers = generate(
-            model,
-            [prompts[k] for k in group],
-            1,
-            Sampling(temperature=0, max_new_tokens=TOKENS_PER_STEP * count),
-            grammars=[grammars[k] for k in group],
-            cache=cache,
-            on_answers=on_answers,
-        )
-        for k, answer in zip(group, answers, strict=True):
-            rephrased[chosen[k]] = answer.text
+    for i, answer in zip(chosen, answers, strict=True):
+        rephrased[i] = answer.text
     return align_as_written(rephrased, vocabulary, conditional)
 
 
@@ -154,5 +149,6 @@ def model_aligner(
 
 
 def count_steps(text: str) -> int:
-    """Number of numbered lines."""
-    return len(_NUMBERED.findall(text))
+    """Number of numbered lines; of lines with text if none is numbered."""
+    numbered = len(_NUMBERED.findall(text))
+    return numbered or sum(1 for line in text.splitlines() if line.strip())
