@@ -8,12 +8,12 @@ invariants allow, and for each of them the successors that the steps allow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from verifier.bindings import buddy, spot
 from verifier.errors import InputError
-from verifier.formulas import Formula, parse_boolean, parse_ltl
+from verifier.formulas import Formula, check_known, parse_boolean, parse_ltl
 from verifier.transition_system import Assumption, TransitionSystem
 from verifier.vocabulary import Vocabulary
 from worlds.scenario import ByRule
@@ -41,16 +41,21 @@ def build_by_rule(
 
     Raises:
         InputError: Unknown proposition, syntax error, an operator that rules may not use, no
-            label satisfies the invariants, or too many do.
+            label satisfies the invariants or too many do, no transition satisfies the steps.
     """
-    variables = _variables(rules, vocabulary, file)
+    _refuse_names(rules, vocabulary, file)
+    variables = (*rules.propositions, *rules.hidden)
     space = _Space(variables)
     allowed, allowed_next = _allowed(rules, space, file)
-    relation = _relation(rules, space, file) & allowed & allowed_next
     _refuse_size(space, allowed, file)
+    relation = _relation(rules, space, file)
     valuations = list(_solutions(allowed, space.now))
     index = {valuation: i for i, valuation in enumerate(valuations)}
-    rows = _successor_rows(space, relation, index, file)
+    rows = _successor_rows(space, relation, allowed_next, index, file)
+    if not any(rows):
+        raise InputError(
+            "no transition satisfies the steps", file=file, place="steps", remedy="weaken them"
+        )
     initial = _initial(rules, space, allowed, file)
     used = {target for row in set(rows) for target in row}
     kept = [i for i, row in enumerate(rows) if row or i in used]
@@ -86,22 +91,28 @@ class _Space:
         return spot.formula_to_bdd(formula, self._dict, self._owner)
 
 
-def _variables(rules: ByRule, vocabulary: Vocabulary, file: object) -> tuple[str, ...]:
+def _refuse_names(rules: ByRule, vocabulary: Vocabulary, file: object) -> None:
+    for name in rules.propositions:
+        known = vocabulary.proposition_names
+        check_known(spot.formula.ap(name), known, file=file, place="propositions")
+    taken = (*vocabulary.proposition_names, *vocabulary.action_names)
     for name in rules.hidden:
-        if name in vocabulary.proposition_names or not name.isidentifier():
+        if name in taken or not _is_name(name):
             raise InputError(
                 f"{name!r} cannot be hidden",
                 file=file,
                 place="hidden",
-                remedy="hidden variables have names of their own, made of letters and _",
+                remedy="hidden variables have names of their own, such as yellow_light",
             )
-    variables = (*rules.propositions, *rules.hidden)
-    for name in variables:
-        if variables.count(name) > 1:
-            raise InputError(
-                f"{name!r} is listed twice", file=file, place="propositions", remedy="remove one"
-            )
-    return variables
+
+
+def _is_name(text: str) -> bool:
+    """Whether formulas read it as one proposition (``Foo`` is F oo, eventually oo)."""
+    try:
+        formula = spot.formula(text)
+    except SyntaxError:
+        return False
+    return text.isidentifier() and formula._is(spot.op_ap) and formula.ap_name() == text
 
 
 def _allowed(rules: ByRule, space: _Space, file: object) -> tuple[Bdd, Bdd]:
@@ -181,14 +192,25 @@ def _refuse_size(space: _Space, allowed: Bdd, file: object) -> None:
 
 
 def _successor_rows(
-    space: _Space, relation: Bdd, index: dict[tuple[bool, ...], int], file: object
+    space: _Space,
+    relation: Bdd,
+    allowed_next: Bdd,
+    index: dict[tuple[bool, ...], int],
+    file: object,
 ) -> list[tuple[int, ...]]:
-    """Successors of each state in ascending order; equal rows are the same object."""
+    """Successors of each state in ascending order; equal rows are the same object.
+
+    The invariants of the next state come in last, state by state: as one diagram, those of both
+    states may be as large as the square of either.
+    """
     cache: dict[Bdd, tuple[int, ...]] = {}
+    now = _conjunction(buddy.bdd_ithvar(variable) for variable in space.now)
     rows = []
     entries = 0
     for valuation in index:
-        after = _restrict(relation, space.now, valuation)
+        state = _conjunction(map(_literal, space.now, valuation))
+        # Not bdd_restrict: below the top of the diagram it takes exponential time.
+        after = buddy.bdd_exist(relation & state, now) & allowed_next
         if after not in cache:
             entries += _count(after, space.next)
             if entries > MAX_ENTRIES:
@@ -202,10 +224,11 @@ def _successor_rows(
     return rows
 
 
-def _restrict(diagram: Bdd, variables: tuple[int, ...], valuation: tuple[bool, ...]) -> Bdd:
-    for variable, value in zip(variables, valuation, strict=True):
-        diagram = buddy.bdd_restrict(diagram, _literal(variable, value))
-    return diagram
+def _conjunction(diagrams: Iterable[Bdd]) -> Bdd:
+    result = buddy.bddtrue
+    for diagram in diagrams:
+        result &= diagram
+    return result
 
 
 def _literal(variable: int, value: bool) -> Bdd:
@@ -213,9 +236,7 @@ def _literal(variable: int, value: bool) -> Bdd:
 
 
 def _count(diagram: Bdd, variables: tuple[int, ...]) -> int:
-    domain = buddy.bddtrue
-    for variable in variables:
-        domain &= buddy.bdd_ithvar(variable)
+    domain = _conjunction(buddy.bdd_ithvar(variable) for variable in variables)
     return int(buddy.bdd_satcountset(diagram, domain))
 
 

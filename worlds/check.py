@@ -7,21 +7,27 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from verifier.automata import make_alphabet, world_automaton
+from verifier.bindings import buddy, spot
 from verifier.errors import InputError
-from verifier.formulas import atomic_propositions, parse_ltl
+from verifier.formulas import atomic_propositions, check_known, parse_ltl
 from verifier.semantics import Semantics
 from verifier.transition_system import Assumption, TransitionSystem
 from verifier.vocabulary import Vocabulary
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
+
+_ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+_SHOWN = 3
+_PLACE = "right if it is part of the place, as a sign is"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a world.
+    """Something about a world that its author should know.
 
     Attributes:
-        severity: Verdicts are meaningless (``error``) or possibly not what was meant.
+        severity: Verdicts are meaningless (``error``), may not be what was meant (``warning``),
+            or are all right if this is what the place looks like (``note``).
         problem: What is wrong.
         place: Where, or None for the world as a whole.
         remedy: What to do about it.
@@ -44,10 +50,15 @@ class Finding:
 def check_world(world: TransitionSystem, vocabulary: Vocabulary) -> tuple[Finding, ...]:
     """Everything that is wrong with ``world``, errors first.
 
-    Errors: no initial state, deadlocks, labels with unknown propositions, assumptions that cannot
-    be read, mention an action or that no path satisfies. Warnings: unreachable states,
-    propositions that never or always hold, assumptions about propositions the world lacks.
+    Errors: indices out of range, two states of one name, no initial state, deadlocks, labels with
+    unknown propositions, assumptions that cannot be read, mention an action, speak about parts
+    that overlap or can be left, or that no path satisfies. Warnings: unreachable states, parts in
+    which the assumptions have become impossible, propositions that never hold, assumptions about
+    propositions the world lacks. Notes: propositions that always hold.
     """
+    malformed = tuple(_malformed(world))
+    if malformed:
+        return malformed
     findings = [
         *_initial(world),
         *_deadlocks(world),
@@ -56,7 +67,36 @@ def check_world(world: TransitionSystem, vocabulary: Vocabulary) -> tuple[Findin
         *_unreachable(world),
         *_constant(world),
     ]
-    return tuple(sorted(findings, key=lambda finding: finding.severity))
+    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def _malformed(world: TransitionSystem) -> Iterator[Finding]:
+    """What only a world made in code can get wrong."""
+    count = len(world.states)
+    if not count == len(world.labels) == len(world.successors):
+        problem = (
+            f"{count} states, {len(world.labels)} labels and {len(world.successors)} rows of "
+            "successors"
+        )
+        yield Finding("error", problem, None, "give every state one of each")
+        return
+    if len(set(world.states)) < count:
+        twice = next(name for i, name in enumerate(world.states) if name in world.states[:i])
+        yield Finding("error", f"two states are named {twice!r}", "states", "rename one")
+    known = range(count)
+    rows: dict[int, tuple[str, Iterable[int]]] = {
+        id(row): (f"successors of {name}", row)
+        for name, row in zip(world.states, world.successors, strict=True)
+    }
+    scopes = (
+        (f"assumption {number}", assumption.states or ())
+        for number, assumption in enumerate(world.assumptions, start=1)
+    )
+    for place, indices in (("initial", world.initial), *rows.values(), *scopes):
+        outside = [i for i in indices if i not in known]
+        if outside:
+            problem = f"there is no state with index {outside[0]}"
+            yield Finding("error", problem, place, f"indices go from 0 to {count - 1}")
 
 
 def _initial(world: TransitionSystem) -> Iterator[Finding]:
@@ -73,7 +113,7 @@ def _deadlocks(world: TransitionSystem) -> Iterator[Finding]:
             "error",
             "deadlock: no transition leaves it" if len(stuck) == 1 else "deadlocks: no way out",
             _places(world, stuck),
-            "give it a successor (itself, if the world can stay as it is)",
+            "allow a transition (to itself, if the world can stay as it is)",
         )
 
 
@@ -92,12 +132,11 @@ def _labels(world: TransitionSystem, vocabulary: Vocabulary) -> Iterator[Finding
 
 
 def _unknown(name: str, place: str, vocabulary: Vocabulary) -> Finding:
-    known = vocabulary.proposition_names
     try:
-        parse_ltl(f'"{name}"', known, place=place)
+        check_known(spot.formula.ap(name), vocabulary.proposition_names)
     except InputError as error:
         return Finding("error", error.problem, place, error.remedy or "rename it")
-    return Finding("error", f"unknown proposition {name!r}", place, f"known: {', '.join(known)}")
+    raise AssertionError(f"{name} is known")
 
 
 def _assumptions(world: TransitionSystem, vocabulary: Vocabulary) -> Iterator[Finding]:
@@ -114,7 +153,31 @@ def _assumptions(world: TransitionSystem, vocabulary: Vocabulary) -> Iterator[Fi
             if name not in world.propositions:
                 problem = f"{name!r} is not among the world's propositions, so it never holds"
                 yield Finding("warning", problem, place, "leave it out or add it to 'propositions'")
-    yield from _unsatisfiable(world, readable, vocabulary)
+    scopes = list(_scopes(world, readable))
+    yield from scopes
+    if scopes or not world.initial or not all(world.successors):
+        return
+    impossible = list(_unsatisfiable(world, readable, vocabulary))
+    yield from impossible or _hopeless(world, readable, vocabulary)
+
+
+def _scopes(world: TransitionSystem, assumptions: dict[str, Assumption]) -> Iterator[Finding]:
+    """Parts that assumptions speak about, if they overlap or can be left."""
+    parts: dict[frozenset[int], str] = {}
+    for place, assumption in assumptions.items():
+        part = assumption.states
+        if part is None or part in parts:
+            continue
+        other = next((parts[known] for known in parts if known & part), None)
+        if other:
+            problem = f"the states it speaks about overlap with those of {other}"
+            yield Finding("error", problem, place, "give each part of the world its own")
+        rows = {id(world.successors[i]): world.successors[i] for i in part}.values()
+        out = sorted(frozenset().union(*rows) - part)
+        if out:
+            problem = f"it speaks about a part that can be left to {_places(world, out)}"
+            yield Finding("error", problem, place, "add what can be reached from the part")
+        parts[part] = place
 
 
 def _names(assumption: Assumption, vocabulary: Vocabulary) -> tuple[str, ...]:
@@ -138,8 +201,6 @@ def _unsatisfiable(
     world: TransitionSystem, assumptions: dict[str, Assumption], vocabulary: Vocabulary
 ) -> Iterator[Finding]:
     """Assumptions that no path satisfies, alone or together with the others of their part."""
-    if not world.initial or not all(world.successors):
-        return
     impossible = False
     for place, assumption in assumptions.items():
         starts = tuple(i for i in world.initial if _covers(assumption, i))
@@ -159,6 +220,57 @@ def _unsatisfiable(
             numbers = ", ".join(place.removeprefix("assumption ") for place in applying)
             problem = "no path satisfies all of them"
             yield Finding("error", problem, f"assumptions {numbers}", "weaken one of them")
+
+
+def _hopeless(
+    world: TransitionSystem, assumptions: dict[str, Assumption], vocabulary: Vocabulary
+) -> Iterator[Finding]:
+    """Parts from which no path satisfies the assumptions any more, so that nothing is judged there.
+
+    Exact for assumptions like GF p, whose truth does not depend on the past; others are left out.
+    """
+    for row in _final_parts(world):
+        together = [
+            assumption
+            for assumption in assumptions.values()
+            if _covers(assumption, row[0]) and _forgets_the_past(assumption)
+        ]
+        if together and not _has_path(world, row[:1], together, vocabulary):
+            yield Finding(
+                "warning",
+                "from here on the assumptions cannot hold, so nothing is checked here",
+                _places(world, row),
+                "allow a way out, or weaken the assumptions",
+            )
+
+
+def _forgets_the_past(assumption: Assumption) -> bool:
+    formula = spot.formula(" ".join(assumption.formula.split()))
+    return bool(formula.is_eventual() and formula.is_universal())
+
+
+def _final_parts(world: TransitionSystem) -> Iterator[tuple[int, ...]]:
+    """Of each reachable part that cannot be left: the successors of one of its states."""
+    graph = spot.make_twa_graph(spot.make_bdd_dict())
+    node_of: dict[tuple[int, ...], int] = {}
+    rows: list[tuple[int, ...]] = []
+
+    def node(row: tuple[int, ...]) -> int:
+        if row not in node_of:
+            node_of[row] = graph.new_state()
+            rows.append(row)
+        return node_of[row]
+
+    graph.set_init_state(node(world.initial))
+    for source, row in enumerate(rows):  # grows meanwhile
+        # States with the same successors are one node.
+        distinct = {id(world.successors[i]): world.successors[i] for i in row}
+        for successors in distinct.values():
+            graph.new_edge(source, node(successors), buddy.bddtrue)
+    info = spot.scc_info(graph)
+    for part in range(info.scc_count()):
+        if not info.succ(part):
+            yield rows[info.one_state_of(part)]
 
 
 def _has_path(
@@ -205,14 +317,18 @@ def _constant(world: TransitionSystem) -> Iterator[Finding]:
         holds = {name in label for label in labels}
         if len(holds) == 1:
             always = holds.pop()
-            problem = f"{name!r} {'holds in every state' if always else 'never holds'}"
-            remedy = "right if it is part of the place" if always else "remove it"
-            yield Finding("warning", problem, "propositions", remedy)
+            yield (
+                Finding("note", f"{name!r} holds in every state", "propositions", _PLACE)
+                if always
+                else Finding("warning", f"{name!r} never holds", "propositions", "remove it")
+            )
 
 
 def _places(world: TransitionSystem, indices: Iterable[int]) -> str:
-    names = [world.states[i] for i in indices]
-    if len(names) == 1:
-        return f"state {names[0]}"
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"states {', '.join(names[:3])}{more}"
+    """The states and what holds in them: names given by rule say nothing to their author."""
+    states = list(indices)
+    shown = ", ".join(
+        f"{world.states[i]} {{{', '.join(sorted(world.labels[i]))}}}" for i in states[:_SHOWN]
+    )
+    more = f" and {len(states) - _SHOWN} more" if len(states) > _SHOWN else ""
+    return f"{'state' if len(states) == 1 else 'states'} {shown}{more}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +13,14 @@ from verifier.transition_system import TransitionSystem, make_transition_system
 from verifier.vocabulary import Vocabulary
 from verifier.yaml_files import load_mapping
 from worlds.builder import build_by_rule
-from worlds.check import check_world
+from worlds.check import Finding, check_world
 from worlds.scenario import Explicit, Scenario, UnionOf, scenario_from_mapping
 from worlds.union import union
 
 _DATA = Path(__file__).parent / "scenarios"
+
+_Inspect = Callable[[TransitionSystem, Path], None]
+"""Called with each world that is no union, and its file, before anything is made of it."""
 
 
 def shipped_worlds() -> tuple[str, ...]:
@@ -43,7 +48,30 @@ def load_world(name_or_path: str | Path, vocabulary: Vocabulary) -> TransitionSy
     path = _locate(name_or_path)
     if path.parent == _DATA:
         return _load_shipped(path, vocabulary)
-    return _load(path, vocabulary, ())
+    return _load(path, vocabulary, _refuser(vocabulary))
+
+
+def check_scenario(name_or_path: str | Path, vocabulary: Vocabulary) -> tuple[Finding, ...]:
+    """What `check_world` finds in a scenario; of a union, what it finds in each member.
+
+    Raises:
+        InputError: There is no world to be checked: as `load_scenario`; errors in the formulas of
+            a world by rule.
+    """
+    path = _locate(name_or_path)
+    findings: list[Finding] = []
+
+    def collect(world: TransitionSystem, file: Path) -> None:
+        for found in check_world(world, vocabulary):
+            where = (
+                found.place
+                if file == path
+                else ": ".join(filter(None, (str(file.name), found.place)))
+            )
+            findings.append(replace(found, place=where))
+
+    _load(path, vocabulary, collect)
+    return tuple(findings)
 
 
 def sensible_actions(name_or_path: str | Path, vocabulary: Vocabulary) -> tuple[str, ...]:
@@ -53,7 +81,16 @@ def sensible_actions(name_or_path: str | Path, vocabulary: Vocabulary) -> tuple[
 
 @lru_cache(maxsize=256)
 def _load_shipped(path: Path, vocabulary: Vocabulary) -> TransitionSystem:
-    return _load(path, vocabulary, ())
+    return _load(path, vocabulary, _refuser(vocabulary))
+
+
+def _refuser(vocabulary: Vocabulary) -> _Inspect:
+    def refuse(world: TransitionSystem, file: Path) -> None:
+        for finding in check_world(world, vocabulary):
+            if finding.severity == "error":
+                raise finding.as_error(file)
+
+    return refuse
 
 
 def _locate(name_or_path: str | Path, folder: Path | None = None) -> Path:
@@ -62,7 +99,7 @@ def _locate(name_or_path: str | Path, folder: Path | None = None) -> Path:
     if str(name_or_path) in shipped_worlds():
         return shipped
     path = folder / name_or_path if folder else Path(name_or_path)
-    if path.suffix not in {".yaml", ".yml"} and not path.exists():
+    if path.suffix not in {".yaml", ".yml"} and not _exists(path):
         near = get_close_matches(str(name_or_path), shipped_worlds(), n=1)
         names = (
             f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(shipped_worlds())}"
@@ -74,22 +111,61 @@ def _locate(name_or_path: str | Path, folder: Path | None = None) -> Path:
     return path
 
 
-def _load(path: Path, vocabulary: Vocabulary, within: tuple[Path, ...]) -> TransitionSystem:
-    if path.resolve() in within:
-        raise InputError("the union contains itself", file=path, remedy="remove it from 'union'")
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # e.g. the name is too long
+        return False
+
+
+def _load(
+    path: Path, vocabulary: Vocabulary, inspect: _Inspect, within: tuple[Path, ...] = ()
+) -> TransitionSystem:
+    """The world of a file; ``within`` are the files of the unions that it is a part of."""
     scenario = load_scenario(path, vocabulary)
     body = scenario.body
     if isinstance(body, UnionOf):
-        # Members are checked one by one: a fault is then named in the file that has it.
-        return _load_union(scenario.name, scenario.text, body, path, vocabulary, within)
+        # Members are inspected one by one: a fault is then named in the file that has it.
+        files = _member_files(body, path, within)
+        members = [_load(file, vocabulary, inspect, (*within, path)) for file in files]
+        names = [member.name for member in members]
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice is not None:
+            raise InputError(
+                f"two members are named {twice!r}", file=path, place="union", remedy="rename one"
+            )
+        return union(scenario.name, members, scenario.text)
     if isinstance(body, Explicit):
         world = _build_explicit(scenario.name, scenario.text, body)
     else:
         world = build_by_rule(scenario.name, scenario.text, body, vocabulary, file=path)
-    for finding in check_world(world, vocabulary):
-        if finding.severity == "error":
-            raise finding.as_error(path)
+    inspect(world, path)
     return world
+
+
+def _member_files(body: UnionOf, path: Path, within: tuple[Path, ...]) -> list[Path]:
+    files = []
+    for entry in body.members:
+        try:
+            file = _locate(entry, path.parent)
+        except InputError as error:
+            raise InputError(error.problem, file=path, place="union", remedy=error.remedy) from None
+        if not _exists(file):
+            raise InputError(
+                f"there is no file {entry!r}",
+                file=path,
+                place="union",
+                remedy="give its path relative to this file",
+            )
+        chain = [*within, path]
+        start = next((i for i, one in enumerate(chain) if one.resolve() == file.resolve()), None)
+        if start is not None:
+            names = " -> ".join(one.name for one in (*chain[start:], file))
+            raise InputError(
+                f"circular: {names}", file=path, place="union", remedy=f"remove {entry!r}"
+            )
+        files.append(file)
+    return files
 
 
 def _build_explicit(name: str, text: str, body: Explicit) -> TransitionSystem:
@@ -102,26 +178,3 @@ def _build_explicit(name: str, text: str, body: Explicit) -> TransitionSystem:
         assumptions=body.assumptions,
         text=text,
     )
-
-
-def _load_union(
-    name: str,
-    text: str,
-    body: UnionOf,
-    path: Path,
-    vocabulary: Vocabulary,
-    within: tuple[Path, ...],
-) -> TransitionSystem:
-    members: dict[str, TransitionSystem] = {}
-    for entry in body.members:
-        try:
-            file = _locate(entry, path.parent)
-        except InputError as error:
-            raise InputError(error.problem, file=path, place="union", remedy=error.remedy) from None
-        member = _load(file, vocabulary, (*within, path.resolve()))
-        if member.name in members:
-            raise InputError(
-                f"two members are named {member.name!r}", file=path, place="union", remedy="rename"
-            )
-        members[member.name] = member
-    return union(name, tuple(members.values()), text)

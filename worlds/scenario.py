@@ -101,7 +101,7 @@ def scenario_from_mapping(
         InputError: No form or two forms at once, unknown field, wrong type, unknown action.
     """
     body = _body(data, file)
-    actions = _texts(data, "actions", file)
+    actions = _names(data, "actions", file)
     for action in actions:
         if action not in vocabulary.action_names:
             raise InputError(
@@ -125,12 +125,7 @@ def scenario_from_mapping(
 def _body(data: dict[str, Any], file: object) -> Explicit | ByRule | UnionOf:
     if "union" in data:
         _refuse_unknown(data, _UNION, "a union", file)
-        members = _texts(data, "union", file)
-        for member in members:
-            if members.count(member) > 1:
-                raise InputError(
-                    f"{member!r} is listed twice", file=file, place="union", remedy="remove one"
-                )
+        members = _names(data, "union", file)
         if not members:
             raise InputError("the union is empty", file=file, remedy="list scenarios in 'union'")
         return UnionOf(members)
@@ -159,13 +154,13 @@ def _explicit(data: dict[str, Any], file: object) -> Explicit:
             remedy="add 'transitions: complete' or a mapping of states to successors",
         )
     rows = None if transitions == "complete" else _name_lists(transitions, "transitions", file)
-    initial = None if data.get("initial", "all") == "all" else _texts(data, "initial", file)
+    initial = None if data.get("initial", "all") == "all" else _names(data, "initial", file)
     for place, names in (("initial", initial or ()), *(rows or {}).items()):
         for name in (*names, *(() if place == "initial" else (place,))):
             if name not in states:
                 where = "initial" if place == "initial" else f"transitions of {place}"
                 raise _unknown_state(name, states, where, file)
-    propositions = _texts(data, "propositions", file) if "propositions" in data else None
+    propositions = _names(data, "propositions", file) if "propositions" in data else None
     return Explicit(states, rows, initial, propositions, _texts(data, "assumptions", file))
 
 
@@ -178,8 +173,8 @@ def _by_rule(data: dict[str, Any], file: object) -> ByRule:
             remedy="state names exist only in worlds with 'states'",
         )
     return ByRule(
-        propositions=_texts(data, "propositions", file),
-        hidden=_texts(data, "hidden", file),
+        propositions=_names(data, "propositions", file),
+        hidden=_names(data, "hidden", file),
         invariants=_texts(data, "invariants", file),
         steps=_texts(data, "steps", file),
         initial=None if initial == "all" else initial,
@@ -217,6 +212,15 @@ def _texts(data: dict[str, Any], key: str, file: object) -> tuple[str, ...]:
     return _text_list(data.get(key, []), key, file)
 
 
+def _names(data: dict[str, Any], key: str, file: object) -> tuple[str, ...]:
+    """Like `_texts`, for lists in which nothing may occur twice."""
+    names = _texts(data, key, file)
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise InputError(f"{twice!r} is listed twice", file=file, place=key, remedy="remove one")
+    return names
+
+
 def _text_list(value: Any, key: str, file: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InputError(
@@ -226,8 +230,13 @@ def _text_list(value: Any, key: str, file: object) -> tuple[str, ...]:
 
 
 def _name_lists(value: Any, key: str, file: object) -> dict[str, tuple[str, ...]]:
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, dict):
         raise InputError(
             f"{key} must map names to lists", file=file, remedy="e.g. {p0: [a, b], p1: []}"
         )
+    for name in value:
+        if not isinstance(name, str):
+            raise InputError(
+                f"the name {name!r} is not a text", file=file, place=key, remedy="quote it"
+            )
     return {name: _text_list(items, f"{key} of {name}", file) for name, items in value.items()}

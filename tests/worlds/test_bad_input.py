@@ -29,6 +29,10 @@ CASES = {
         "",
         "w.yaml: expected a mapping of names to values, found an empty file; see the file formats in the documentation",
     ),
+    "yaml": (
+        "name: w\nstates: {a: [}\n",
+        "w.yaml: line 2, column 14: not valid YAML: did not find expected node content; mend the syntax",
+    ),
     "list": (
         "- a\n",
         "w.yaml: expected a mapping of names to values, found a list; see the file formats in the documentation",
@@ -97,11 +101,39 @@ CASES = {
     ),
     "deadlock": (
         "states: {a: [stop_sign], b: []}\ntransitions: {a: [b]}\n",
-        "w.yaml: state b: deadlock: no transition leaves it; give it a successor (itself, if the world can stay as it is)",
+        "w.yaml: state b {}: deadlock: no transition leaves it; allow a transition (to itself, if the world can stay as it is)",
     ),
     "unknown proposition in a label": (
         "states: {a: [stop_sing]}\ntransitions: complete\n",
         "w.yaml: propositions: unknown proposition 'stop_sing'; did you mean 'stop_sign'?",
+    ),
+    "name that YAML does not read as a text": (
+        "states: {on: [], off: []}\ntransitions: complete\n",
+        "w.yaml: states: the name True is not a text; quote it",
+    ),
+    "number in a label": (
+        "states: {a: [1]}\ntransitions: complete\n",
+        "w.yaml: states of a must be a list of texts; use [ ... ] and quote each item",
+    ),
+    "transitions as a word": (
+        "states: {a: []}\ntransitions: all\n",
+        "w.yaml: transitions must map names to lists; e.g. {p0: [a, b], p1: []}",
+    ),
+    "successor not in a list": (
+        "states: {a: []}\ntransitions: {a: a}\n",
+        "w.yaml: transitions of a must be a list of texts; use [ ... ] and quote each item",
+    ),
+    "initial not in a list": (
+        "states: {a: []}\ntransitions: complete\ninitial: a\n",
+        "w.yaml: initial must be a list of texts; use [ ... ] and quote each item",
+    ),
+    "initial twice": (
+        "states: {a: []}\ntransitions: complete\ninitial: [a, a]\n",
+        "w.yaml: initial: 'a' is listed twice; remove one",
+    ),
+    "label outside the propositions": (
+        "states: {a: [stop_sign]}\ntransitions: complete\npropositions: [opposite_car]\n",
+        "w.yaml: state a {stop_sign}: 'stop_sign' holds here but is not among the world's propositions; add it to 'propositions'",
     ),
     # Rule form.
     "unknown proposition": (
@@ -150,15 +182,40 @@ CASES = {
     ),
     "deadlock by rule": (
         "propositions: [stop_sign]\nsteps: ['!stop_sign', X stop_sign]\n",
-        "w.yaml: state s1: deadlock: no transition leaves it; give it a successor (itself, if the world can stay as it is)",
+        "w.yaml: state s1 {stop_sign}: deadlock: no transition leaves it; allow a transition (to itself, if the world can stay as it is)",
     ),
     "no transition by rule": (
         "propositions: [stop_sign]\nsteps: [stop_sign & X !stop_sign, X stop_sign]\n",
-        "w.yaml: no states; weaken the rules or add states",
+        "w.yaml: steps: no transition satisfies the steps; weaken them",
     ),
     "hidden proposition": (
         TWO_CARS + "hidden: [stop_sign]\n",
-        "w.yaml: hidden: 'stop_sign' cannot be hidden; hidden variables have names of their own, made of letters and _",
+        "w.yaml: hidden: 'stop_sign' cannot be hidden; hidden variables have names of their own, such as yellow_light",
+    ),
+    "hidden action": (
+        TWO_CARS + "hidden: [stop]\n",
+        "w.yaml: hidden: 'stop' cannot be hidden; hidden variables have names of their own, such as yellow_light",
+    ),
+    "hidden name that reads as a formula": (
+        # Spot reads Fog as F og: eventually og.
+        TWO_CARS + "hidden: [Fog]\n",
+        "w.yaml: hidden: 'Fog' cannot be hidden; hidden variables have names of their own, such as yellow_light",
+    ),
+    "hidden twice": (
+        TWO_CARS + "hidden: [fog, fog]\n",
+        "w.yaml: hidden: 'fog' is listed twice; remove one",
+    ),
+    "empty invariant": (
+        TWO_CARS + "invariants: ['']\n",
+        "w.yaml: invariant 1: empty formula; mend the formula",
+    ),
+    "assumption syntax": (
+        TWO_CARS + "assumptions: ['GF(!car_from_left']\n",
+        "w.yaml: assumption 1: syntax error, missing closing parenthesis at column 3: GF‹^›(!car_from_left; mend the formula",
+    ),
+    "assumptions as a word": (
+        TWO_CARS + "assumptions: none\n",
+        "w.yaml: assumptions must be a list of texts; use [ ... ] and quote each item",
     ),
     "assumption about a hidden variable": (
         TWO_CARS + "hidden: [yellow]\nassumptions: [GF yellow]\n",
@@ -189,9 +246,16 @@ CASES = {
     ),
     "union of itself": (
         "union: [w.yaml]\n",
-        "w.yaml: the union contains itself; remove it from 'union'",
+        "w.yaml: union: circular: w.yaml -> w.yaml; remove 'w.yaml'",
     ),
-    "missing member file": ("union: [other.yaml]\n", "other.yaml: no such file; check the path"),
+    "missing member file": (
+        "union: [other.yaml]\n",
+        "w.yaml: union: there is no file 'other.yaml'; give its path relative to this file",
+    ),
+    "member that is no text": (
+        "union: [{name: roundabout}]\n",
+        "w.yaml: union must be a list of texts; use [ ... ] and quote each item",
+    ),
 }
 
 
@@ -235,8 +299,41 @@ def test_too_many_labels(tmp_path):
 def test_two_members_of_one_name(tmp_path):
     (tmp_path / "other.yaml").write_text("name: roundabout\n" + TWO_CARS, encoding="utf-8")
     assert refusal(tmp_path / "w.yaml", "union: [roundabout, other.yaml]\n") == (
-        "w.yaml: union: two members are named 'roundabout'; rename"
+        "w.yaml: union: two members are named 'roundabout'; rename one"
     )
+
+
+def test_circular_unions(tmp_path):
+    (tmp_path / "a.yaml").write_text("union: [roundabout, b.yaml]\n", encoding="utf-8")
+    (tmp_path / "b.yaml").write_text("union: [w.yaml]\n", encoding="utf-8")
+    (tmp_path / "w.yaml").write_text("union: [a.yaml]\n", encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        load_world(tmp_path / "w.yaml", VOCABULARY)
+    assert str(error.value) == (
+        f"{tmp_path}/b.yaml: union: circular: w.yaml -> a.yaml -> b.yaml -> w.yaml; remove 'w.yaml'"
+    )
+
+
+def test_a_fault_is_named_in_the_member_that_has_it(tmp_path):
+    (tmp_path / "stuck.yaml").write_text(
+        "states: {a: [stop_sign], b: []}\ntransitions: {a: [a, b]}\n", encoding="utf-8"
+    )
+    assert refusal(tmp_path / "w.yaml", "union: [roundabout, stuck.yaml]\n") == (
+        "stuck.yaml: state b {}: deadlock: no transition leaves it; "
+        "allow a transition (to itself, if the world can stay as it is)"
+    )
+
+
+def test_a_member_twice_in_different_unions_is_no_circle(tmp_path):
+    (tmp_path / "a.yaml").write_text("union: [roundabout]\n", encoding="utf-8")
+    (tmp_path / "w.yaml").write_text("union: [a.yaml, roundabout]\n", encoding="utf-8")
+    states = load_world(tmp_path / "w.yaml", VOCABULARY).states
+    assert "a:roundabout:s0" in states
+    assert "roundabout:s0" in states
+
+
+def test_overlong_names_are_names():
+    assert refusal("x" * 5000).startswith("no world named 'xxx")
 
 
 def test_members_are_relative_to_the_file(tmp_path):

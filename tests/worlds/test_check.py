@@ -35,20 +35,22 @@ CASES = {
     "deadlock": (
         make_transition_system("w", CARS, {"a": ["b"]}),
         [
-            "error: state b: deadlock: no transition leaves it; "
-            "give it a successor (itself, if the world can stay as it is)"
+            "error: state b {}: deadlock: no transition leaves it; "
+            "allow a transition (to itself, if the world can stay as it is)"
         ],
     ),
     "deadlocks": (
         make_transition_system("w", {**CARS, "c": [], "d": [], "e": []}, {"a": list("bcde")}),
         [
-            "error: states b, c, d and 1 more: deadlocks: no way out; "
-            "give it a successor (itself, if the world can stay as it is)"
+            "error: states b {}, c {}, d {} and 1 more: deadlocks: no way out; "
+            "allow a transition (to itself, if the world can stay as it is)"
         ],
     ),
     "unknown proposition": (
         make_transition_system("w", {"a": ["car_from_lefft"], "b": []}, propositions=[]),
-        ["error: state a: unknown proposition 'car_from_lefft'; did you mean 'car_from_left'?"],
+        [
+            "error: state a {car_from_lefft}: unknown proposition 'car_from_lefft'; did you mean 'car_from_left'?"
+        ],
     ),
     "unknown proposition declared": (
         make_transition_system("w", {"a": ["car_from_lefft"], "b": []}),
@@ -60,7 +62,7 @@ CASES = {
     "undeclared proposition": (
         make_transition_system("w", CARS, propositions=[]),
         [
-            "error: state a: 'car_from_left' holds here but is not among the world's "
+            "error: state a {car_from_left}: 'car_from_left' holds here but is not among the world's "
             "propositions; add it to 'propositions'"
         ],
     ),
@@ -89,7 +91,7 @@ CASES = {
         [
             "error: assumption 1: no path satisfies it: F car_from_left; "
             "weaken it, or allow more labels or transitions",
-            "warning: state a: cannot be reached from any initial state; "
+            "warning: state a {car_from_left}: cannot be reached from any initial state; "
             "remove it or add transitions",
         ],
     ),
@@ -115,8 +117,8 @@ CASES = {
     "always": (
         make_transition_system("w", {"a": ["stop_sign"]}),
         [
-            "warning: propositions: 'stop_sign' holds in every state; "
-            "right if it is part of the place"
+            "note: propositions: 'stop_sign' holds in every state; "
+            "right if it is part of the place, as a sign is"
         ],
     ),
 }
