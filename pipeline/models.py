@@ -7,12 +7,13 @@ answers which are already cached cost no model load (see `pipeline.generation`).
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -265,7 +266,10 @@ def _convert(gguf: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with _quiet():
+    if sys.stderr.isatty():
+        print("preparing the embedded model (only once, about half a minute)", file=sys.stderr)
+    # The bar for reading GGUF files ignores transformers' own switch for bars.
+    with _quiet(), redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         network: Any = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent),

@@ -2,12 +2,16 @@
 
 import pytest
 
-from pipeline.models import LanguageModel, load_model
+from pipeline.models import LanguageModel, load_model, use_threads
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> LanguageModel:
-    """The embedded default on the CPU; tests that use it are marked ``model``."""
+    """The embedded default on the CPU; tests that use it are marked ``model``.
+
+    One thread: where other work keeps the cores busy, two wait for each other most of the time.
+    """
+    use_threads(1)
     return load_model(device="cpu")
 
 
