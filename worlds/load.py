@@ -63,12 +63,8 @@ def check_scenario(name_or_path: str | Path, vocabulary: Vocabulary) -> tuple[Fi
 
     def collect(world: TransitionSystem, file: Path) -> None:
         for found in check_world(world, vocabulary):
-            where = (
-                found.place
-                if file == path
-                else ": ".join(filter(None, (str(file.name), found.place)))
-            )
-            findings.append(replace(found, place=where))
+            parts = (None if file == path else file.name, found.place)
+            findings.append(replace(found, place=": ".join(filter(None, parts)) or None))
 
     _load(path, vocabulary, collect)
     return tuple(findings)

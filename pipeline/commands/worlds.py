@@ -114,19 +114,23 @@ def _some(states: tuple[str, ...], row: tuple[int, ...]) -> str:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @options.vocabulary_option
 @options.json_option
-def check_worlds(names: tuple[str, ...], vocabulary: str, as_json: bool) -> None:
-    """Look for deadlocks, unreachable states and assumptions that no path satisfies."""
-    from worlds.check import check_world
+def check_worlds(names: tuple[str, ...], vocabulary: str, as_json: bool) -> int:
+    """Look for deadlocks, unreachable states and assumptions that no path satisfies.
+
+    Exit code 1 if a world has errors: no other command accepts it.
+    """
+    from worlds.load import check_scenario
 
     words = load_vocabulary(vocabulary)
-    found = {name: check_world(load_world(name, words), words) for name in names}
+    found = {name: check_scenario(name, words) for name in names}
     if as_json:
         options.print_json(
             [{"name": name, "findings": [vars(f) for f in rows]} for name, rows in found.items()]
         )
-        return
-    for name, findings in found.items():
-        for finding in findings:
-            click.echo(f"{name}: {finding}")
-        if not findings:
-            click.echo(f"{name}: nothing to report")
+    else:
+        for name, findings in found.items():
+            for finding in findings:
+                click.echo(f"{name}: {finding}")
+            if not findings:
+                click.echo(f"{name}: nothing to report")
+    return int(any(f.severity == "error" for findings in found.values() for f in findings))

@@ -110,6 +110,75 @@ CASES = {
             "never holds; leave it out or add it to 'propositions'"
         ],
     ),
+    "hopeless": (
+        make_transition_system(
+            "w",
+            {**CARS, "c": ["car_from_left"]},
+            {"a": ["a", "b", "c"], "b": ["a"], "c": ["c"]},
+            assumptions=["GF !car_from_left"],
+        ),
+        [
+            "warning: state c {car_from_left}: from here on the assumptions cannot hold, so "
+            "nothing is checked here; allow a way out, or weaken the assumptions"
+        ],
+    ),
+    "hopeless only together": (
+        make_transition_system(
+            "w",
+            CARS,
+            {"a": ["a", "b"], "b": ["b"]},
+            assumptions=["GF car_from_left", "GF true"],
+        ),
+        [
+            "warning: state b {}: from here on the assumptions cannot hold, so nothing is "
+            "checked here; allow a way out, or weaken the assumptions"
+        ],
+    ),
+    "what depends on the past is left alone": (
+        make_transition_system(
+            "w", CARS, {"a": ["a", "b"], "b": ["b"]}, assumptions=["F car_from_left"]
+        ),
+        [],
+    ),
+    "parts overlap": (
+        replace(
+            make_transition_system("w", CARS, {"a": ["a"], "b": ["b"]}),
+            assumptions=(
+                Assumption("F car_from_left", frozenset({0})),
+                Assumption("F car_from_left", frozenset({0, 1})),
+            ),
+        ),
+        [
+            "error: assumption 2: the states it speaks about overlap with those of assumption 1; "
+            "give each part of the world its own"
+        ],
+    ),
+    "part can be left": (
+        replace(
+            make_transition_system("w", CARS),
+            assumptions=(Assumption("F car_from_left", frozenset({0})),),
+        ),
+        [
+            "error: assumption 1: it speaks about a part that can be left to state b {}; "
+            "add what can be reached from the part"
+        ],
+    ),
+    "missing label": (
+        replace(make_transition_system("w", CARS), labels=(frozenset(),)),
+        ["error: 2 states, 1 labels and 2 rows of successors; give every state one of each"],
+    ),
+    "two states of one name": (
+        replace(make_transition_system("w", CARS), states=("a", "a")),
+        ["error: states: two states are named 'a'; rename one"],
+    ),
+    "successor that does not exist": (
+        replace(make_transition_system("w", CARS), successors=((0, 1), (2,))),
+        ["error: successors of b: there is no state with index 2; indices go from 0 to 1"],
+    ),
+    "initial state that does not exist": (
+        replace(make_transition_system("w", CARS), initial=(-1,)),
+        ["error: initial: there is no state with index -1; indices go from 0 to 1"],
+    ),
     "never": (
         make_transition_system("w", CARS, propositions=["car_from_left", "stop_sign"]),
         ["warning: propositions: 'stop_sign' never holds; remove it"],
@@ -133,6 +202,25 @@ def test_findings(case):
 def test_errors_come_first():
     world = make_transition_system("w", CARS, {"a": ["a"]}, initial=["a"])
     assert [f.severity for f in check_world(world, VOCABULARY)] == ["error", "warning"]
+
+
+def test_notes_come_last():
+    labels = {"a": ["stop_sign"], "b": ["stop_sign"]}
+    names = ["stop_sign", "car_from_left"]
+    world = make_transition_system("w", labels, {"a": ["a"]}, propositions=names)
+    severities = [f.severity for f in check_world(world, VOCABULARY)]
+    assert severities == ["error", "warning", "note"]
+
+
+def test_every_final_part_of_a_union_is_looked_at():
+    trap = make_transition_system(
+        "trap", CARS, {"a": ["a", "b"], "b": ["b"]}, assumptions=["GF car_from_left"]
+    )
+    fine = make_transition_system("fine", CARS, assumptions=["GF car_from_left"])
+    assert findings(union("u", [trap, fine])) == [
+        "warning: state trap:b {}: from here on the assumptions cannot hold, so nothing is "
+        "checked here; allow a way out, or weaken the assumptions"
+    ]
 
 
 def test_assumptions_of_a_union_are_judged_in_their_own_part():

@@ -4,9 +4,12 @@ from itertools import combinations
 
 import pytest
 from reference_controllers import (
+    GREEN,
+    KERBS,
     REFERENCE,
     RIGHT,
     ROAD,
+    STRAIGHT,
     VOCABULARY,
     always,
     broken,
@@ -15,10 +18,14 @@ from reference_controllers import (
     strict_success,
 )
 
+from verifier.automata import make_alphabet, world_automaton
 from verifier.bindings import spot
 from verifier.controller import Controller, Transition
+from verifier.semantics import SHIPPED
 from worlds.load import load_world, sensible_actions, shipped_worlds
 
+PEDESTRIANS_LEFT = "!pedestrian_at_left & !pedestrian_in_front"
+NOBODY_LEFT = f"!opposite_car & {PEDESTRIANS_LEFT}"
 MOVES = ("turn_left", "turn_right", "go_straight")
 
 
@@ -100,6 +107,82 @@ def test_checks_made_too_early_are_found():
         ),
     )
     assert broken("paper_traffic_light", "turn_right", early) == {"yield_to_left"}
+
+
+# One careless driver for each rule: the guard of a reference with something left out, and the rule
+# that then is broken, and no other.
+CARELESS = [
+    ("traffic_light", "go_straight", STRAIGHT, "straight_on_green"),
+    ("unprotected_left_turn", "turn_left", NOBODY_LEFT, "left_on_green"),
+    ("left_turn_light", "turn_left", NOBODY_LEFT, "left_on_green"),
+    ("roundabout", "go_straight", "!pedestrian_in_front", "yield_to_left"),
+    ("t_junction", "turn_left", "!car_from_left & !pedestrian_at_left", "yield_to_right"),
+    (
+        "light_with_left_arrow",
+        "turn_left",
+        f"(green_left_turn_light | {GREEN}) & !car_from_left & {PEDESTRIANS_LEFT}",
+        "yield_to_opposite",
+    ),
+    ("driveway_exit", "turn_right", "!car_from_left", "pedestrian_ahead"),
+    ("roundabout", "turn_right", "!car_from_left & !pedestrian_in_front", "pedestrian_right"),
+    ("roundabout", "turn_left", "!car_from_left & !pedestrian_in_front", "pedestrian_left"),
+    ("pedestrian_crossing", "go_straight", "!pedestrian_in_front", "pedestrian_at_kerb"),
+    ("school_crossing", "go_straight", f"{KERBS} & !pedestrian_in_front", "guard_sign"),
+]
+
+
+@pytest.mark.parametrize(("world", "action", "guard", "rule"), CARELESS)
+def test_carelessness_breaks_one_rule(world, action, guard, rule):
+    assert broken(world, action, stop_then(guard, action)) == {rule}
+
+
+def test_no_stop_breaks_one_rule():
+    for world, rule in (
+        ("two_way_stop", "stop_before_entering"),
+        ("exit_ramp", "right_on_red_after_stop"),
+    ):
+        rolling = Controller(0, 1, (Transition(0, RIGHT, "turn_right", 1),))
+        assert broken(world, "turn_right", rolling) == {rule}
+
+
+def test_every_rule_has_its_careless_driver():
+    rules = {rule for *_, rule in CARELESS} | {"stop_before_entering", "right_on_red_after_stop"}
+    assert rules == {specification.id for specification in ROAD.specifications}
+
+
+class TestPedestriansAtTheKerb:
+    def test_go_first_where_there_is_no_light(self):
+        careless = stop_then("!pedestrian_in_front", "go_straight")
+        assert broken("pedestrian_crossing", "go_straight", careless) == {"pedestrian_at_kerb"}
+
+    def test_wait_for_their_light_where_there_is_one(self):
+        lawful = stop_then(f"{GREEN} & !pedestrian_in_front", "go_straight")
+        assert strict_success("signalised_crossing", "go_straight", lawful)
+
+
+@pytest.mark.parametrize("profile", ["default", "paper"])
+@pytest.mark.parametrize("name", shipped_worlds())
+def test_no_rule_follows_from_the_others_in_any_world(name, profile):
+    """Whatever a driver does, one action at a time: each rule refuses something of its own."""
+    world = load_world(name, VOCABULARY)
+    alphabet = make_alphabet(VOCABULARY)
+    one_action = (
+        "G("
+        + " | ".join(
+            "(" + " & ".join(a if a == b else f"!{b}" for b in VOCABULARY.action_names) + ")"
+            for a in VOCABULARY.action_names
+        )
+        + ")"
+    )
+    words = spot.product(
+        world_automaton(world, alphabet, SHIPPED[profile]),
+        spot.translate(spot.formula(one_action)),
+    )
+    rules = [s for s in ROAD.specifications if s.applies_to(world.propositions)]
+    for rule in rules:
+        rest = " & ".join(f"({other.formula})" for other in rules if other is not rule) or "1"
+        lawful = spot.product(words, spot.translate(spot.formula(rest)))
+        assert lawful.intersects(spot.translate(spot.formula(f"!({rule.formula})"))), rule.id
 
 
 def scopes() -> list[frozenset[str]]:

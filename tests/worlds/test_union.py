@@ -3,9 +3,15 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifier.transition_system import Assumption, make_transition_system
+from verifier.automata import make_alphabet, world_automaton
+from verifier.bindings import spot
+from verifier.errors import InputError
+from verifier.semantics import Semantics
+from verifier.transition_system import Assumption, TransitionSystem, make_transition_system
+from verifier.vocabulary import load_vocabulary
 from worlds.union import union
 
+VOCABULARY = load_vocabulary()
 LABELS = ("car_from_left", "car_from_right")
 
 
@@ -59,3 +65,38 @@ def test_rows_stay_shared():
     member = make_transition_system("a", {f"q{i}": [] for i in range(50)})
     rows = union("two", [member, make_transition_system("b", {"q": []})]).successors
     assert len({id(row) for row in rows}) == 2
+
+
+def language(world: TransitionSystem):
+    """The label sequences that count, or None if there are none."""
+    try:
+        return world_automaton(world, make_alphabet(VOCABULARY), Semantics())
+    except InputError:
+        return None
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds("a"), worlds("b"))
+def test_the_language_is_the_union_of_the_languages(a, b):
+    parts = [words for words in map(language, (a, b)) if words is not None]
+    whole = language(union("ab", [a, b]))
+    if not parts:
+        assert whole is None
+        return
+    expected = parts[0] if len(parts) == 1 else spot.sum(*parts)
+    assert whole is not None
+    assert spot.are_equivalent(whole, expected)
+
+
+def test_an_assumption_does_not_reach_into_other_members():
+    fair = make_transition_system(
+        "fair", {"a": ["car_from_left"], "b": []}, assumptions=["GF !car_from_left"]
+    )
+    stubborn = make_transition_system("stubborn", {"a": ["car_from_left"]})
+    words = language(union("both", [fair, stubborn]))
+    assert words is not None
+    always = spot.translate(spot.formula("G car_from_left"))
+    assert words.intersects(always)
+    alone = language(union("one", [fair]))
+    assert alone is not None
+    assert not alone.intersects(always)
