@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.evaluation import Judge
 from pipeline.prompts import (
     Message,
     Prompt,
@@ -11,7 +12,9 @@ from pipeline.prompts import (
     render,
     shipped_templates,
 )
+from pipeline.tasks import load_tasks
 from verifier.errors import InputError
+from verifier.semantics import load_semantics
 from verifier.steps import steps_to_controller
 from verifier.vocabulary import load_vocabulary
 
@@ -116,3 +119,16 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, text, complaint):
 def test_unknown_template():
     with pytest.raises(InputError, match="use one of align, observed, plain"):
         load_template("none")
+
+
+@pytest.mark.parametrize("profile", ["default", "paper"])
+def test_no_example_solves_any_task(profile):
+    judge = Judge(VOCABULARY, load_semantics(profile))
+    examples = load_template("observed").examples
+    for task in {(t.world, t.action): t for t in load_tasks()}.values():
+        example = next(e for e in examples if e.action != task.action)
+        phrases = [VOCABULARY.action(name).phrase for name in (example.action, task.action)]
+        exchanged = example.steps.replace(*phrases)
+        assert exchanged != example.steps
+        for steps in (example.steps, exchanged):
+            assert not judge.judge(task, steps).strict_success, task.id
