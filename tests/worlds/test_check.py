@@ -205,9 +205,10 @@ def test_errors_come_first():
 
 
 def test_notes_come_last():
-    labels = {"a": ["stop_sign"], "b": ["stop_sign"]}
     names = ["stop_sign", "car_from_left"]
-    world = make_transition_system("w", labels, {"a": ["a"]}, propositions=names)
+    world = make_transition_system(
+        "w", {"a": ["stop_sign"], "b": ["stop_sign"]}, {"a": ["a"]}, propositions=names
+    )
     severities = [f.severity for f in check_world(world, VOCABULARY)]
     assert severities == ["error", "warning", "note"]
 
