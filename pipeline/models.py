@@ -27,6 +27,7 @@ DEFAULT_MODEL = "smollm2"
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*")
 _TEXTS = ("*.json", "*.jinja", "*.model", "*.txt")
+_NUMBERS = ("float32", "bfloat16", "float16")
 # Bumped when the conversion changes what the model computes: old conversions are then ignored.
 _CONVERSION = "dequantized-float32-1"
 
@@ -55,7 +56,8 @@ class LanguageModel:
     @cached_property
     def tokenizer(self) -> Any:
         """The model's fast tokenizer."""
-        from transformers import AutoTokenizer
+        with _installed():
+            from transformers import AutoTokenizer
 
         with _quiet():
             try:
@@ -66,9 +68,9 @@ class LanguageModel:
     @cached_property
     def model(self) -> Any:
         """The network in evaluation mode on ``device``, adapter merged."""
-        import torch
-        from transformers import AutoModelForCausalLM
-
+        with _installed():
+            import torch
+            from transformers import AutoModelForCausalLM
         network: Any
         with _quiet():
             try:
@@ -92,8 +94,8 @@ class LanguageModel:
     @cached_property
     def grammar_tokenizer(self) -> Any:
         """The tokenizer as llguidance needs it (see `pipeline.grammar`)."""
-        from llguidance.hf import from_tokenizer
-
+        with _installed():
+            from llguidance.hf import from_tokenizer
         try:
             return from_tokenizer(
                 self.tokenizer,
@@ -127,6 +129,8 @@ def load_model(
         InputError: There is no such model or it cannot be loaded.
     """
     identifier = str(name_or_path)
+    if dtype not in ("auto", *_NUMBERS):
+        raise InputError(f"no number format {dtype!r}", remedy=f"use {', '.join(_NUMBERS)}")
     where = _device(device)
     number = dtype if dtype != "auto" else ("float32" if where.startswith("cpu") else "bfloat16")
     if identifier == DEFAULT_MODEL:
@@ -184,13 +188,16 @@ def _file_hash_at(path: Path, _size: int, _mtime: int) -> str:
 def _device(device: str) -> str:
     if device == "cpu":
         return device
-    import torch
-
+    with _installed():
+        import torch
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("no CUDA GPU is available", remedy="use device 'cpu' or 'auto'")
-    return device
+    try:
+        return str(torch.device(device))
+    except RuntimeError:
+        raise InputError(f"no device {device!r}", remedy="use 'auto', 'cpu' or 'cuda'") from None
 
 
 def _local_folder(identifier: str) -> Path:
@@ -209,8 +216,8 @@ def _local_folder(identifier: str) -> Path:
             f"no model {identifier!r}",
             remedy=f"use {DEFAULT_MODEL!r}, a local folder or a Hugging Face id (owner/name)",
         )
-    from huggingface_hub import snapshot_download
-
+    with _installed():
+        from huggingface_hub import snapshot_download
     # Formats that transformers would not read first are not fetched.
     patterns = [*_WEIGHTS[:2], *_TEXTS]
     try:
@@ -263,9 +270,9 @@ def _converted(gguf: Path, content: str) -> Path:
 
 
 def _convert(gguf: Path, target: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
+    with _installed():
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     if sys.stderr.isatty():
         print("preparing the embedded model (only once, about half a minute)", file=sys.stderr)
     # The bar for reading GGUF files ignores transformers' own switch for bars.
@@ -287,9 +294,21 @@ def _convert(gguf: Path, target: Path) -> None:
 
 
 def _with_adapter(network: Any, adapter: Path) -> Any:
-    from peft import PeftModel  # pyright: ignore[reportMissingImports]
-
+    with _installed():
+        from peft import PeftModel  # pyright: ignore[reportMissingImports]
     return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    """Around imports of packages that only language models need."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"language models need the package {error.name!r}, which is not installed",
+            remedy="run: pip install 'specdrive[train]'",
+        ) from None
 
 
 @contextmanager

