@@ -5,13 +5,15 @@ import pytest
 from pipeline.models import LanguageModel, load_model, use_threads
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Where other work keeps the cores busy, two threads wait for each other most of the time."""
+    use_threads(1)
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> LanguageModel:
-    """The embedded default on the CPU; tests that use it are marked ``model``.
-
-    One thread: where other work keeps the cores busy, two wait for each other most of the time.
-    """
-    use_threads(1)
+    """The embedded default on the CPU; tests that use it are marked ``model``."""
     return load_model(device="cpu")
 
 
