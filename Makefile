@@ -28,7 +28,7 @@ demo: $(STAMP)
 	@$(BIN)/specdrive demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)
 	@$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +14,9 @@ from verifier.yaml_files import load_mapping
 
 EPSILON = "epsilon"
 """Name of the empty action in controllers."""
+
+# Capital letters could be read as temporal operators (Flag as F lag).
+_NAME = re.compile(r"(?!true$|false$|xor$)[a-z][a-z0-9_]*")
 
 _DATA = Path(__file__).parent / "data" / "vocabularies"
 
@@ -103,13 +107,13 @@ def _load(path: Path, _mtime: int) -> Vocabulary:
         Action(name, *_phrases(path, name, body, ("phrase", "does")))
         for name, body in _section(path, data, "actions").items()
     )
-    names = [p.name for p in propositions] + [a.name for a in actions]
+    names = [str(member.name) for member in (*propositions, *actions)]
     for name in names:
-        if not name.isidentifier() or name == EPSILON or names.count(name) > 1:
+        if not _NAME.fullmatch(name) or name == EPSILON or names.count(name) > 1:
             raise InputError(
                 f"{name!r} cannot name a proposition or action",
                 file=path,
-                remedy="use distinct identifiers other than 'epsilon'",
+                remedy="use distinct names of small letters, digits and _, other than 'epsilon'",
             )
     return Vocabulary(str(data.get("name", path.stem)), propositions, actions, data)
 

@@ -10,7 +10,27 @@ import yaml
 
 from verifier.errors import InputError
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# libyaml's loader is several times faster, where PyYAML was built with it.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):
+    """Safe YAML in which a key given twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping.
+
+        Raises:
+            yaml.constructor.ConstructorError: A key occurs twice.
+        """
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} is given twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key.value, str) else repr(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def read_text(path: Path) -> str:

@@ -99,7 +99,13 @@ def test_text_that_cannot_be_read_is_unknown(specdrive, folder: Path) -> None:
 
 def test_goal_adds_the_progress_rule(specdrive, folder: Path) -> None:
     _, out, _ = specdrive(
-        "verify", folder / "after.txt", "-w", "paper_traffic_light", "--goal", "turn_right", "--json"
+        "verify",
+        folder / "after.txt",
+        "-w",
+        "paper_traffic_light",
+        "--goal",
+        "turn_right",
+        "--json",
     )
     last = json.loads(out)["verdicts"][-1]
     assert (last["id"], last["verdict"]) == ("progress_turn_right", "satisfied")
@@ -131,7 +137,10 @@ BAD: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     ),
     "empty steps": (lambda d: ["verify", d / "empty.txt", *GOLDEN], "{d}/empty.txt: no steps"),
     "not UTF-8": (lambda d: ["verify", d / "latin.txt", *GOLDEN], "{d}/latin.txt: not UTF-8"),
-    "10,000 steps": (lambda d: ["verify", d / "long.txt", *GOLDEN], "{d}/long.txt: line 1001: 10000"),
+    "10,000 steps": (
+        lambda d: ["verify", d / "long.txt", *GOLDEN],
+        "{d}/long.txt: line 1001: 10000",
+    ),
     "empty folder": (lambda d: ["verify", d / "nothing", *GOLDEN], "{d}/nothing: no .txt or .json"),
     "unknown world": (
         lambda d: ["verify", d / "after.txt", "-w", "papr_traffic_light"],
@@ -171,7 +180,9 @@ def test_bad_input_is_one_line_and_exit_two(case: str, specdrive, folder: Path) 
     (folder / "long.txt").write_text("\n".join(f"{i}. Stop." for i in range(1, 10_001)))
     (folder / "nothing").mkdir()
     (folder / "profile.yaml").write_text("epsilom: stop\n")
-    (folder / "dead.yaml").write_text("name: dead\ntext: t\nstates: {a: []}\ntransitions: {a: []}\n")
+    (folder / "dead.yaml").write_text(
+        "name: dead\ntext: t\nstates: {a: []}\ntransitions: {a: []}\n"
+    )
     arguments, message = BAD[case]
     before = sorted(folder.rglob("*"))
     code, out, err = specdrive(*arguments(folder))

@@ -97,6 +97,10 @@ BAD = {
         "remove the temporal operators",
     ),
     "not YAML": ("specifications: [\n", "line 2, column 1: not valid YAML"),
+    "key given twice": (
+        "name: a\nname: b\n" + SPECIFICATION % "G stop",
+        "line 2, column 1: not valid YAML: 'name' is given twice; mend the syntax",
+    ),
     "empty file": ("", "expected a mapping of names to values, found an empty file"),
     "a list": ("- a\n", "expected a mapping of names to values, found a list"),
 }
