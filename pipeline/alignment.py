@@ -1,15 +1,15 @@
 """Alignment: from a model's free answer to steps in the words of the vocabulary.
 
 Two ways, both ending in `verifier.steps`: reading the answer as it is with vocabulary and
-synonyms, or letting a model rephrase it first, as the paper does with its second prompt ("align
-the following steps to ..."). While rephrasing, the model can only produce steps over the world's
-observations and actions, so the result can always be read; whether it still says what the answer
-said is up to the model.
+synonyms, or letting a model rephrase what cannot be read, as the paper does with its second
+prompt ("align the following steps to ..."). While rephrasing, the model can only produce steps
+over the world's observations and actions, so the result can always be read; whether it still says
+what the answer said is up to the model. Steps that can be read are therefore kept word for word.
 """
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.prompts import Scene, Template, load_template, render
 from verifier.semantics import Conditional
-from verifier.steps import Alignment, decoding_grammar, steps_to_controller
+from verifier.steps import Alignment, decoding_grammar, read_steps, steps_to_controller
 from verifier.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from pipeline.models import LanguageModel
 
 MAX_STEPS = 12
-"""Longer answers are rephrased in this many steps at most."""
+"""Of longer answers that cannot be read, only this many steps are kept."""
 
 MAX_TOKENS = 32 * MAX_STEPS
 """Room for as many steps like "If there is no car from left and no opposite car, turn left." """
-
-_NUMBERED = re.compile(r"^\s*\d+\s*[.):]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,11 @@ def align_with_model(
     cache: Path | None = None,
     on_answers: Callable[[Sequence[Answer]], None] = lambda _answers: None,
 ) -> list[Aligned]:
-    """The paper's way: the model rephrases each answer within the vocabulary, at temperature 0.
+    """The paper's way: the model rephrases steps within the vocabulary, at temperature 0.
 
-    A rephrasing has at most as many steps as the answer. An empty answer stays as it is.
+    An answer that can be read stays as it is, and so does an empty one. Otherwise the number of
+    steps stays the same (up to `MAX_STEPS`), those that can be read on their own are kept, and
+    the model can say no others than the grammar has.
 
     Args:
         model: Rephrases; usually the model that wrote the answers.
@@ -90,7 +90,12 @@ def align_with_model(
     from pipeline.generation import Sampling, generate
 
     template = template or load_template("align")
-    chosen = [i for i, text in enumerate(texts) if count_steps(text)]
+    written = align_as_written(texts, vocabulary, conditional)
+    steps = {
+        i: lines
+        for i, aligned in enumerate(written)
+        if aligned.alignment.controller is None and (lines := steps_of(texts[i], vocabulary))
+    }
     prompts = [
         render(
             template,
@@ -98,25 +103,18 @@ def align_with_model(
             scene=replace(scenes[i], action=None, steps=texts[i]),
             vocabulary=vocabulary,
         )
-        for i in chosen
+        for i in steps
     ]
-    grammars = [
-        decoding_grammar(
-            vocabulary,
-            scenes[i].propositions,
-            scenes[i].actions,
-            min(count_steps(texts[i]), MAX_STEPS),
-        )
-        for i in chosen
-    ]
+    grammars = [_grammar(lines, scenes[i], vocabulary) for i, lines in steps.items()]
     how = Sampling(temperature=0, max_new_tokens=MAX_TOKENS)
     answers = generate(
         model, prompts, 1, how, grammars=grammars, cache=cache, on_answers=on_answers
     )
-    rephrased = list(texts)
-    for i, answer in zip(chosen, answers, strict=True):
-        rephrased[i] = answer.text
-    return align_as_written(rephrased, vocabulary, conditional)
+    for i, answer in zip(steps, answers, strict=True):
+        cut = answer.finish == "length"
+        text = answer.text.rpartition("\n")[0] if cut else answer.text
+        written[i] = Aligned(text, steps_to_controller(text, vocabulary, conditional))
+    return written
 
 
 def model_aligner(
@@ -148,7 +146,20 @@ def model_aligner(
     return align
 
 
-def count_steps(text: str) -> int:
-    """Number of numbered lines; of lines with text if none is numbered."""
-    numbered = len(_NUMBERED.findall(text))
-    return numbered or sum(1 for line in text.splitlines() if line.strip())
+def steps_of(text: str, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The first `MAX_STEPS` steps of an answer, without their numbers."""
+    lines = read_steps(text, vocabulary).lines or text.splitlines()
+    return tuple(line.strip() for line in lines if line.strip())[:MAX_STEPS]
+
+
+def _grammar(lines: Sequence[str], scene: Scene, vocabulary: Vocabulary) -> str:
+    """As many steps as there are lines, which are kept where they can be read on their own."""
+    grammar = decoding_grammar(vocabulary, scene.propositions, scene.actions, len(lines))
+    first, *rules = grammar.splitlines()
+    assert first == "start: step_1"
+    parts = []
+    for number, line in enumerate(lines, start=1):
+        readable = not read_steps(line, vocabulary).problems
+        head = f"{number}. " if number == 1 else f"\n{number}. "
+        parts += [json.dumps(head), json.dumps(line) if readable else f"body_{number}"]
+    return "\n".join([f"start: {' '.join(parts)}", *rules, ""])
