@@ -13,6 +13,7 @@ from pipeline.inputs import Aligner, Candidate, deterministic_aligner, read_cand
 from verifier.checker import Checker
 from verifier.rules import load_rules
 from verifier.semantics import Semantics, load_semantics
+from verifier.transition_system import TransitionSystem
 from verifier.verdicts import Report
 from verifier.vocabulary import Vocabulary, load_vocabulary
 from worlds.load import load_world
@@ -64,8 +65,10 @@ def command(
     words = load_vocabulary(vocabulary)
     profile = load_semantics(semantics)
     book = options.with_goal(load_rules(rules, words), goal, words)
-    checker = Checker(load_world(world, words), book, profile, words, time_limit)
-    candidates = read_candidates(files, words, _aligner(align, model, words, profile))
+    place = load_world(world, words)
+    checker = Checker(place, book, profile, words, time_limit)
+    aligner = _aligner(align, model, words, profile, place)
+    candidates = read_candidates(files, words, aligner)
     reports = []
     for candidate in candidates:
         report = _report(checker, candidate)
@@ -87,12 +90,17 @@ def _report(checker: Checker, candidate: Candidate) -> Report:
     return dataclasses.replace(report, file=candidate.file)
 
 
-def _aligner(align: str, model: str, vocabulary: Vocabulary, profile: Semantics) -> Aligner:
+def _aligner(
+    align: str, model: str, vocabulary: Vocabulary, profile: Semantics, world: TransitionSystem
+) -> Aligner:
     if align == "deterministic":
         return deterministic_aligner(vocabulary, profile.conditional)
     from pipeline.alignment import model_aligner
 
-    return model_aligner(model, vocabulary, profile.conditional)
+    from pipeline.prompts import Scene
+
+    scene = Scene("", None, world.propositions, vocabulary.action_names)
+    return model_aligner(model, vocabulary, profile.conditional, scene)
 
 
 def _print(reports: list[Report], checker: Checker, details: bool) -> None:
