@@ -96,7 +96,6 @@ def _aligner(
     if align == "deterministic":
         return deterministic_aligner(vocabulary, profile.conditional)
     from pipeline.alignment import model_aligner
-
     from pipeline.prompts import Scene
 
     scene = Scene("", None, world.propositions, vocabulary.action_names)
