@@ -19,9 +19,9 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[train,dev]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[train,dev]"
 	@touch $@
 
 demo: $(STAMP)
@@ -36,7 +36,7 @@ lint: $(STAMP)
 	@$(BIN)/pyright
 
 bench-install: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[bench]"
 
 bench: bench-install
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=verification"; exit 2; }
