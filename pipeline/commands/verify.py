@@ -76,6 +76,8 @@ def command(
         if as_json:
             options.print_json(report.to_json())
     if not as_json:
+        if align == "model":
+            _print_rephrased(candidates)
         _print(reports, checker, details)
     if draw is not None:
         _draw(draw, checker, candidates, reports)
@@ -111,6 +113,15 @@ def _print(reports: list[Report], checker: Checker, details: bool) -> None:
             console.print(tables.report_view(report, checker.rules))
     else:
         console.print(tables.summary_table(reports))
+
+
+def _print_rephrased(candidates: list[Candidate]) -> None:
+    """What the model made of the texts: the verdicts are about these steps."""
+    for candidate in candidates:
+        if candidate.controller is not None:
+            click.echo(f"{candidate.file}, as rephrased by the model:")
+            for number, step in enumerate(candidate.controller.steps, start=1):
+                click.echo(f"  {number}. {step}")
 
 
 def _draw(
