@@ -11,14 +11,16 @@ from functools import lru_cache
 from typing import Any
 
 from pipeline.statistics import Rate, wilson
-from pipeline.tasks import Task
+from pipeline.tasks import STOP, Task
+from verifier.canonical import canonical
 from verifier.checker import DEFAULT_TIME_LIMIT, Checker
 from verifier.controller import Controller
 from verifier.rules import RuleBook, load_rules, progress_specification
 from verifier.semantics import Semantics
 from verifier.steps import Alignment, steps_to_controller
+from verifier.trivial_controllers import constant_controllers
 from verifier.verdicts import Report
-from verifier.vocabulary import Vocabulary
+from verifier.vocabulary import EPSILON, Vocabulary
 from worlds.load import load_world
 
 PROGRESS = "progress"
@@ -63,6 +65,30 @@ class Judged:
             verdict.holds or verdict.value == "inapplicable" for verdict in rules
         )
 
+    @property
+    def violated(self) -> tuple[str, ...]:
+        """Ids of the rules of ``road`` that are violated, progress left out."""
+        return tuple(v.id for v in self.road.verdicts[:-1] if v.value == "violated")
+
+    @property
+    def progress(self) -> str:
+        """The verdict on the task's manoeuvre."""
+        return self.road.verdicts[-1].value
+
+    def to_json(self) -> dict[str, Any]:
+        """Verdicts by rule, as stored beside an answer."""
+        return {
+            "parsed": self.controller is not None,
+            "controller": self.road.controller_hash,
+            "strict_success": self.strict_success,
+            "paper_score": self.paper_score,
+            "violated": list(self.violated),
+            "progress": self.progress,
+            "problems": [problem.to_line() for problem in self.alignment.problems],
+            "road": {verdict.id: verdict.value for verdict in self.road.verdicts},
+            "paper": {verdict.id: verdict.value for verdict in self.paper.verdicts},
+        }
+
 
 class Judge:
     """Reads and verifies answers; one checker per world, rule book and manoeuvre.
@@ -93,12 +119,16 @@ class Judge:
         self, task: Task, text: str, alignment: Alignment, *, counterexamples: bool = False
     ) -> Judged:
         """Verify what was read from ``text`` in the task's world."""
-        rules = self.road.with_specification(progress_specification(task.action))
+        rules = self.rules_of(task)
         road, paper = (
             self._report(self.checker(task.world, book), alignment, counterexamples)
             for book in (rules, self.paper)
         )
         return Judged(task, text, alignment, rules, road, paper)
+
+    def rules_of(self, task: Task) -> RuleBook:
+        """``road`` and the task's progress specification."""
+        return self.road.with_specification(progress_specification(task.action))
 
     def checker(self, world: str, rules: RuleBook) -> Checker:
         """The checker for a world and a rule book, made on first use."""
@@ -126,6 +156,9 @@ class Summary:
         paper_score: Mean share of the paper's rules that hold (unread answers count 0).
         strict_success: Share with strict success.
         rules: (rule book, rule id) -> how often each verdict was given.
+        distinct_correct: Number of distinct controllers with strict success.
+        trivial_answers: Share whose controller never moves; None without answers.
+        tokens_per_answer: Mean number of sampled tokens; None if nothing was sampled.
     """
 
     answers: int
@@ -134,6 +167,9 @@ class Summary:
     paper_score: Rate
     strict_success: Rate
     rules: dict[tuple[str, str], dict[str, int]]
+    distinct_correct: int = 0
+    trivial_answers: float | None = None
+    tokens_per_answer: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Rates as ``{"value", "low", "high"}``, and the verdict counts per rule."""
@@ -143,6 +179,9 @@ class Summary:
         return {
             "answers": self.answers,
             "distinct_controllers": self.distinct,
+            "distinct_correct": self.distinct_correct,
+            "trivial_answers": self.trivial_answers,
+            "tokens_per_answer": self.tokens_per_answer,
             "parse_rate": self.parse_rate.to_json(),
             "paper_score": self.paper_score.to_json(),
             "strict_success": self.strict_success.to_json(),
@@ -150,8 +189,8 @@ class Summary:
         }
 
 
-def summarize(judged: Sequence[Judged]) -> Summary:
-    """Count verdicts and successes."""
+def summarize(judged: Sequence[Judged], tokens: Sequence[int] = ()) -> Summary:
+    """Count verdicts and successes; ``tokens`` are the lengths of the sampled answers."""
     count = len(judged)
     rules: dict[tuple[str, str], dict[str, int]] = {}
     for item in judged:
@@ -160,25 +199,62 @@ def summarize(judged: Sequence[Judged]) -> Summary:
                 rule = PROGRESS if verdict.id.startswith(f"{PROGRESS}_") else verdict.id
                 counts = rules.setdefault((report.rules, rule), {})
                 counts[verdict.value] = counts.get(verdict.value, 0) + 1
-    hashes = {item.road.controller_hash for item in judged if item.controller is not None}
+    controllers = {
+        item.road.controller_hash: item.controller for item in judged if item.controller is not None
+    }
+    unmoved = {key for key, controller in controllers.items() if never_moves(controller)}
     return Summary(
         answers=count,
-        distinct=len(hashes),
+        distinct=len(controllers),
         parse_rate=wilson(sum(item.controller is not None for item in judged), count),
         paper_score=wilson(sum(item.paper_score for item in judged), count),
         strict_success=wilson(sum(item.strict_success for item in judged), count),
         rules=rules,
+        distinct_correct=len({i.road.controller_hash for i in judged if i.strict_success}),
+        trivial_answers=sum(i.road.controller_hash in unmoved for i in judged) / count
+        if count
+        else None,
+        tokens_per_answer=sum(tokens) / len(tokens) if tokens else None,
+    )
+
+
+def never_moves(controller: Controller) -> bool:
+    """Whether the controller can do nothing but stop, whatever it sees."""
+    return all(t.action in (EPSILON, STOP) for t in canonical(controller).transitions)
+
+
+def trivial_answers(judge: Judge, tasks: Sequence[Task]) -> dict[str, list[Judged]]:
+    """Controllers that look at nothing: one that always stops, one that always goes.
+
+    The latter makes the task's manoeuvre at every step.
+    """
+    constant = constant_controllers(judge.vocabulary.action_names)
+
+    def one(task: Task, action: str) -> Judged:
+        return judge.judge_alignment(task, "", Alignment(constant[f"always_{action}"], ()))
+
+    return {
+        "always_stop": [one(task, STOP) for task in tasks],
+        "always_go": [one(task, task.action) for task in tasks],
+    }
+
+
+def best(judged: Iterable[Judged]) -> Judged:
+    """What a verifier would choose: strict success, then fewest violations (first of several)."""
+    return max(judged, key=_merit)
+
+
+def _merit(item: Judged) -> tuple[bool, bool, int, bool, float]:
+    return (
+        item.strict_success,
+        item.controller is not None,
+        -len(item.violated),
+        item.progress == "satisfied",
+        item.paper_score,
     )
 
 
 def worst(judged: Iterable[Judged]) -> Judged | None:
     """The answer that breaks the most safety rules of ``road`` (the first of several)."""
-
-    def broken(item: Judged) -> int:
-        return sum(
-            verdict.value == "violated" and not verdict.id.startswith(f"{PROGRESS}_")
-            for verdict in item.road.verdicts
-        )
-
-    ranked = sorted((item for item in judged if broken(item)), key=broken, reverse=True)
-    return ranked[0] if ranked else None
+    guilty = [item for item in judged if item.violated]
+    return max(guilty, key=lambda item: len(item.violated), default=None)
