@@ -1,0 +1,1 @@
+"""Runs on disk: folders, atomic stage outputs with manifests, and the order of stages."""
