@@ -40,10 +40,11 @@ def sample_tasks(
     from pipeline.generation import generate
 
     prompts = [task_prompt(task, template, vocabulary) for task in tasks]
-    grammars = [_grammar(task, vocabulary) for task in tasks] if constrained else None
+    grammars = [task_grammar(task, vocabulary) for task in tasks] if constrained else None
     return generate(model, prompts, samples, sampling, grammars=grammars, on_answers=on_answers)
 
 
-def _grammar(task: Task, vocabulary: Vocabulary) -> str:
+def task_grammar(task: Task, vocabulary: Vocabulary) -> str:
+    """What may be said in answer to a task: its world's observations and allowed actions."""
     scene = scene_of(task, vocabulary)
     return decoding_grammar(vocabulary, scene.propositions, scene.actions, MAX_CONSTRAINED_STEPS)
