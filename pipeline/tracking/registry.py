@@ -1,0 +1,186 @@
+"""The model registry: the selected adapter becomes a version, and the gate moves the alias."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking.layout import Place, RunFolder
+from pipeline.tracking.rows import read_object
+from pipeline.tracking.scores import number
+from pipeline.tracking.store import RUN, Store
+from verifier.errors import InputError
+from verifier.semantics import load_semantics
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_DECIDED = "alias"
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What ``select`` chose.
+
+    Attributes:
+        name: ``round-02``.
+        passed: Whether the gate was passed.
+        reasons: Why not.
+        scores: Of the selected candidate.
+    """
+
+    name: str
+    passed: bool
+    reasons: tuple[str, ...]
+    scores: Mapping[str, Any]
+
+
+def read_selection(place: Place) -> Selected:
+    """The selection of a finished ``select`` stage."""
+    said = read_object(place.folder / "selection.json")
+    gate = said.get("gate") or {}
+    name = str(said.get("champion"))
+    scores = next((one for one in said.get("candidates") or () if one.get("name") == name), {})
+    reasons = tuple(str(reason) for reason in gate.get("reasons") or ())
+    return Selected(name, gate.get("passed") is True, reasons, scores)
+
+
+def register(store: Store, run: RunFolder, place: Place) -> str | None:
+    """Register the selected adapter and decide, once, which alias points to it.
+
+    ``champion`` moves only if the gate was passed, and never to a version that is worse than the
+    present one on the same measure, nor to one that was judged under another semantics profile;
+    otherwise ``challenger`` moves.
+
+    Returns:
+        The version, or None if the base model was selected, which needs no adapter.
+    """
+    selected = read_selection(place)
+    trained = next(
+        (
+            found
+            for path in (f"{selected.name}/train", f"variants/{selected.name}/train")
+            if (found := store.find(run.key, path)) is not None
+        ),
+        None,
+    )
+    models = store.models(trained.info.run_id) if trained is not None else ()
+    if trained is None or not models:
+        return None
+    name = str(run.setting("tracking", "registered_model", "specdrive-controller"))
+    tags = _tags(run, place, selected, models[0].tags.get("adapter_sha256", ""))
+    version = _version(store, name, tags)
+    if version is None:
+        _ensure(store, name)
+        version = store.client.create_model_version(
+            name,
+            source=f"models:/{models[0].model_id}",
+            run_id=trained.info.run_id,
+            tags=tags,
+            model_id=models[0].model_id,
+            description=_description(run, selected),
+            await_creation_for=30,
+        )
+    if _DECIDED not in version.tags:
+        alias, why = _alias(store, name, selected, tags)
+        store.client.set_registered_model_alias(name, alias, version.version)
+        store.client.set_model_version_tag(name, version.version, "alias_reason", why)
+        store.client.set_model_version_tag(name, version.version, _DECIDED, alias)
+    return str(version.version)
+
+
+def _tags(run: RunFolder, place: Place, selected: Selected, adapter: str) -> dict[str, str]:
+    tags = {
+        RUN: run.key,
+        "run": run.name,
+        "selected": selected.name,
+        "base_model": str(run.setting("model", "name", "")),
+        "semantics": _semantics(run),
+        "tasks": str(run.setting("tasks", "bank", "driving")),
+        "task_limit": _limit(run),
+        "metric": str(run.setting("select", "metric", "strict_success")),
+        "split": str(run.setting("select", "split", "validation")),
+        "config_hash": str(run.description.get("config_hash", "")),
+        "adapter_sha256": adapter,
+        "selection": place.hash,
+        "gate": "passed" if selected.passed else "failed",
+    }
+    for key, value in selected.scores.items():
+        if isinstance(value, Mapping):
+            for end, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+                if number(value.get(end)) is not None:
+                    tags[f"{key}{suffix}"] = f"{value[end]:.6g}"
+        elif number(value) is not None:
+            tags[key] = f"{value:.6g}"
+    return tags
+
+
+def _semantics(run: RunFolder) -> str:
+    """The whole profile, as it is stored with every score."""
+    name = str(run.setting("tasks", "semantics", "default"))
+    try:
+        return json.dumps(load_semantics(name).to_json())
+    except InputError:
+        return name
+
+
+def _limit(run: RunFolder) -> str:
+    """How many tasks per split were asked; scores on other tasks are not compared."""
+    limits = [run.setting(section, "limit") for section in ("tasks", "evaluate")]
+    return str(min((limit for limit in limits if limit is not None), default="none"))
+
+
+def _description(run: RunFolder, selected: Selected) -> str:
+    gate = "passed" if selected.passed else f"failed: {'; '.join(selected.reasons)}"
+    return f"{selected.name} of the run {run.name}. Gate {gate}."
+
+
+def _version(store: Store, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
+    """The version that was made for this selection before, if there is one."""
+    for version in store.client.search_model_versions(f"name = '{name}'"):
+        if all(version.tags.get(key) == tags[key] for key in (RUN, "selection", "adapter_sha256")):
+            return version
+    return None
+
+
+def _ensure(store: Store, name: str) -> None:
+    try:
+        store.client.create_registered_model(
+            name, description="Adapters that write driving controllers; verified by specdrive."
+        )
+    except Exception as error:
+        if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _alias(store: Store, name: str, selected: Selected, tags: Mapping[str, str]) -> tuple[str, str]:
+    """The alias that the version deserves, and why."""
+    if not selected.passed:
+        return CHALLENGER, "; ".join(selected.reasons) or "the gate was not passed"
+    present = _present(store, name)
+    if present is None:
+        return CHAMPION, "the gate was passed"
+    if present.tags.get("semantics") != tags["semantics"]:
+        return CHALLENGER, "the champion was judged under another semantics profile"
+    same = ("tasks", "task_limit", "metric", "split")
+    if all(present.tags.get(key) == tags[key] for key in same):
+        measure = tags["metric"]
+        before, now = (float(t.get(measure, "nan")) for t in (present.tags, tags))
+        if now < before:
+            return CHALLENGER, f"{measure} {now:.4g} is below the champion's {before:.4g}"
+    return CHAMPION, "the gate was passed"
+
+
+def _present(store: Store, name: str) -> ModelVersion | None:
+    try:
+        return store.client.get_model_version_by_alias(name, CHAMPION)
+    except Exception as error:
+        if getattr(error, "error_code", None) in {
+            "RESOURCE_DOES_NOT_EXIST",
+            "INVALID_PARAMETER_VALUE",
+        }:
+            return None
+        raise
