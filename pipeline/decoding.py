@@ -9,7 +9,9 @@ falls within that distance (about 1e-6 in float32, 1e-2 in bfloat16) of a bounda
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ Finish = Literal["stop", "list_end", "grammar", "length"]
 allows no more; it reached the limit of tokens (and was not complete: within a grammar, what the
 text of such an answer holds is its longest beginning that is a sentence of the grammar)."""
 
+_OLD_CACHE = "past_key_values"
 _NUMBERED = re.compile(r"^\s*\d+\s*[.):]", re.MULTILINE)
 _AFTER_LIST = re.compile(r"\n[ \t]*\n[ \t]*(?![\s\d*#-])\S")
 
@@ -276,8 +279,14 @@ def _forward(
         input_ids=tokens,
         attention_mask=mask,
         position_ids=positions,
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        **{_cache_argument(type(network)): cache},
     )
     return output.logits[:, -1], mask
+
+
+@functools.cache
+def _cache_argument(network: type) -> str:
+    """What the network calls its cache: transformers 5.24 began to rename it."""
+    return "cache" if "cache" in inspect.signature(network.forward).parameters else _OLD_CACHE

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters import check_adapter
 from verifier.errors import InputError
 
 DEFAULT_MODEL = "smollm2"
@@ -126,7 +128,7 @@ def load_model(
         adapter: Folder of a LoRA adapter (peft format) to merge into the weights.
 
     Raises:
-        InputError: There is no such model or it cannot be loaded.
+        InputError: There is no such model or it cannot be loaded, or the adapter is not one for it.
     """
     # Threads that wait should sleep: on a machine whose cores are busy with other work, spinning
     # ones sampled 7 tokens per second instead of 70. Heeded if torch is not imported yet.
@@ -144,12 +146,8 @@ def load_model(
         folder = _local_folder(identifier)
         content = folder_hash(folder)
     adapter_folder = Path(adapter) if adapter is not None else None
-    if adapter_folder is not None and not (adapter_folder / "adapter_config.json").exists():
-        raise InputError(
-            "not a LoRA adapter",
-            file=adapter_folder,
-            remedy="name a folder that holds adapter_config.json",
-        )
+    if adapter_folder is not None:
+        check_adapter(adapter_folder, folder)
     parts = [content, number, folder_hash(adapter_folder) if adapter_folder else ""]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return LanguageModel(identifier, folder, f"sha256:{digest}", where, number, adapter_folder)
@@ -298,8 +296,11 @@ def _convert(gguf: Path, target: Path) -> None:
 
 def _with_adapter(network: Any, adapter: Path) -> Any:
     with _installed():
-        from peft import PeftModel  # pyright: ignore[reportMissingImports]
-    return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+        from peft import PeftModel
+    with warnings.catch_warnings():
+        # peft asks transformers for something by its old name.
+        warnings.simplefilter("ignore", FutureWarning)
+        return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Models for the tests of this folder: the real one, and a tiny one with random weights."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.models import LanguageModel, load_model, use_threads
@@ -47,3 +49,22 @@ def tiny(tmp_path_factory) -> LanguageModel:
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
     return load_model(folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny, tmp_path_factory) -> Path:
+    """A LoRA adapter for `tiny` that changes what it says: random weights on both sides."""
+    return save_adapter(tiny, tmp_path_factory.mktemp("adapter"))
+
+
+def save_adapter(model: LanguageModel, folder: Path) -> Path:
+    """A random adapter for a model, saved as peft saves it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    network = AutoModelForCausalLM.from_pretrained(str(model.folder))
+    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    get_peft_model(network, config).save_pretrained(str(folder))
+    return folder
