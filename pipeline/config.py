@@ -47,17 +47,19 @@ class _Section(BaseModel):
 class ModelConfig(_Section):
     """The language model that learns."""
 
-    name: str = Field(DEFAULT_MODEL, description="smollm2, a local folder or a hub id")
-    device: str = Field("auto", description="auto takes a CUDA GPU when there is one")
-    dtype: Dtype = Field("auto", description="of the weights: bfloat16 on a GPU, else float32")
+    name: str = Field(default=DEFAULT_MODEL, description="smollm2, a local folder or a hub id")
+    device: str = Field(default="auto", description="auto takes a CUDA GPU when there is one")
+    dtype: Dtype = Field(
+        default="auto", description="of the weights: bfloat16 on a GPU, else float32"
+    )
 
 
 class PracticeConfig(_Section):
     """Generated worlds to practise in, one entry per round."""
 
-    worlds: _Count = Field(0, description="how many worlds")
+    worlds: _Count = Field(default=0, description="how many worlds")
     propositions: tuple[_Positive, _Positive] = Field(
-        (2, 3), description="fewest and most propositions of a world"
+        default=(2, 3), description="fewest and most propositions of a world"
     )
 
     @model_validator(mode="after")
@@ -70,26 +72,32 @@ class PracticeConfig(_Section):
 class TasksConfig(_Section):
     """What is asked, how it is asked, and how answers are read and judged."""
 
-    bank: str = Field("driving", description="a shipped bank's name or a .yaml file")
-    prompt: str = Field("observed", description="a prompt template's name or a .yaml file")
-    semantics: str = Field("default", description="a semantics profile: name or .yaml file")
-    vocabulary: str = Field("driving", description="the domain's words: name or .yaml file")
+    bank: str = Field(default="driving", description="a shipped bank's name or a .yaml file")
+    prompt: str = Field(default="observed", description="a prompt template's name or a .yaml file")
+    semantics: str = Field(default="default", description="a semantics profile: name or .yaml file")
+    vocabulary: str = Field(default="driving", description="the domain's words: name or .yaml file")
     practice: tuple[PracticeConfig, ...] = Field(
-        (), description="practice worlds of round 1, 2, ...; none where the list ends"
+        default=(), description="practice worlds of round 1, 2, ...; none where the list ends"
     )
-    limit: _Positive | None = Field(None, description="only the first tasks of every split")
+    limit: _Positive | None = Field(default=None, description="only the first tasks of every split")
 
 
 class GenerateConfig(_Section):
     """Sampling of answers to learn from."""
 
-    samples: _Count = Field(8, description="free answers per task")
-    constrained_samples: _Count = Field(4, description="answers within the grammar per task")
-    temperature: _Temperature = Field(0.8, description="0 takes the most probable token")
-    top_p: float = Field(1.0, gt=0, le=1, description="share of probability that is kept")
-    max_new_tokens: _Positive = Field(120, description="limit per answer")
-    chunk: _Positive = Field(64, description="answers per batch, and between two saved states")
-    extra_samples: _Count = Field(8, description="more answers to tasks where none succeeded")
+    samples: _Count = Field(default=8, description="free answers per task")
+    constrained_samples: _Count = Field(
+        default=4, description="answers within the grammar per task"
+    )
+    temperature: _Temperature = Field(default=0.8, description="0 takes the most probable token")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="share of probability that is kept")
+    max_new_tokens: _Positive = Field(default=120, description="limit per answer")
+    chunk: _Positive = Field(
+        default=64, description="answers per batch, and between two saved states"
+    )
+    extra_samples: _Count = Field(
+        default=8, description="more answers to tasks where none succeeded"
+    )
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -101,31 +109,39 @@ class GenerateConfig(_Section):
 class RepairConfig(_Section):
     """Better answers made from those that failed, guided by counterexamples."""
 
-    symbolic: bool = Field(True, description="smallest edits of steps that mend the controller")
-    model: bool = Field(True, description="the model answers again, shown its counterexample")
-    max_edits: _Positive = Field(6, description="edits of one answer")
-    per_task: _Positive = Field(4, description="failed answers per task that are repaired")
+    symbolic: bool = Field(
+        default=True, description="smallest edits of steps that mend the controller"
+    )
+    model: bool = Field(
+        default=True, description="the model answers again, shown its counterexample"
+    )
+    max_edits: _Positive = Field(default=6, description="edits of one answer")
+    per_task: _Positive = Field(default=4, description="failed answers per task that are repaired")
 
 
 class RankConfig(_Section):
     """Which of two answers is preferred, and which pairs are kept."""
 
-    order: Order = Field("road", description="the partial order, or a count for comparison")
+    order: Order = Field(default="road", description="the partial order, or a count for comparison")
     sources: tuple[Source, ...] = Field(
-        ("samples", "symbolic_repair", "model_repair"), description="where answers come from"
+        default=("samples", "symbolic_repair", "model_repair"),
+        description="where answers come from",
     )
-    margin: _Finite = Field(0.0, description="pairs that differ by no more are dropped")
-    pairs_per_task: _Positive = Field(12, description="limit per task")
+    margin: _Finite = Field(default=0.0, description="pairs that differ by no more are dropped")
+    pairs_per_task: _Positive = Field(default=12, description="limit per task")
+    successes_only: bool = Field(
+        default=False, description="only pairs whose chosen answer succeeds"
+    )
 
 
 class LoraConfig(_Section):
     """The low-rank adapter."""
 
-    rank: _Positive = Field(16, description="rank of every update")
-    alpha: float = Field(32.0, gt=0, description="updates are scaled by alpha / rank")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    rank: _Positive = Field(default=16, description="rank of every update")
+    alpha: _Positive = Field(default=32, description="updates are scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] = Field(
-        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         description="names of the layers that are adapted",
         min_length=1,
     )
@@ -134,47 +150,58 @@ class LoraConfig(_Section):
 class TrainConfig(_Section):
     """Training on a round's pairs; the reference is the round's starting model."""
 
-    method: Literal["dpo", "sft"] = Field("dpo", description="sft learns the chosen answers only")
-    loss: Literal["sigmoid", "ipo"] = Field("sigmoid", description="of preferences")
-    beta: float = Field(0.1, gt=0, allow_inf_nan=False, description="pull towards the reference")
-    sft_weight: _Finite = Field(0.5, description="weight of the likelihood of chosen answers")
-    learning_rate: float = Field(1e-4, gt=0, le=1)
-    epochs: float = Field(2.0, gt=0, allow_inf_nan=False, description="passes over the pairs")
-    pairs_per_step: _Positive = Field(16, description="pairs per update of the weights")
-    warmup: _Share = Field(0.1, description="share of the steps in which the rate rises")
+    method: Literal["dpo", "sft"] = Field(
+        default="dpo", description="sft learns the chosen answers only"
+    )
+    loss: Literal["sigmoid", "ipo"] = Field(default="sigmoid", description="of preferences")
+    beta: float = Field(
+        default=0.1, gt=0, allow_inf_nan=False, description="pull towards the reference"
+    )
+    sft_weight: _Finite = Field(
+        default=0.5, description="weight of the likelihood of chosen answers"
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, le=1)
+    epochs: _Positive = Field(default=2, description="passes over the pairs")
+    pairs_per_step: _Positive = Field(default=16, description="pairs per update of the weights")
+    pairs_per_prompt: _Positive = Field(
+        default=4, description="of them, at most so many of one prompt: more share more work"
+    )
+    warmup: _Share = Field(default=0.1, description="share of the steps in which the rate rises")
     lora: LoraConfig = LoraConfig()
-    dtype: Dtype = Field("auto", description="of the computation")
-    checkpoint_every: _Positive = Field(20, description="steps between two saved states")
-    max_steps: _Positive | None = Field(None, description="stop after so many steps")
-    gradient_checkpointing: bool = Field(False, description="less memory, more time")
+    dtype: Dtype = Field(default="auto", description="of the computation")
+    checkpoint_every: _Positive = Field(default=20, description="steps between two saved states")
+    max_steps: _Positive | None = Field(default=None, description="stop after so many steps")
+    gradient_checkpointing: bool = Field(default=False, description="less memory, more time")
 
 
 class EvaluateConfig(_Section):
     """Scores of a round's model on tasks."""
 
-    splits: tuple[Split, ...] = Field(("train", "validation", "test"), min_length=1)
-    samples: _Positive = Field(4, description="answers per task and seed")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="of sampling")
-    temperature: _Temperature = Field(0.5, description="0 takes the most probable token")
-    max_new_tokens: _Positive = Field(120, description="limit per answer")
-    limit: _Positive | None = Field(None, description="only the first tasks of every split")
-    robustness: bool = Field(True, description="also paraphrased tasks and renamed propositions")
-    perplexity: bool = Field(True, description="also on neutral text")
-    every_round: bool = Field(True, description="not only the base and the last round")
+    splits: tuple[Split, ...] = Field(default=("train", "validation", "test"), min_length=1)
+    samples: _Positive = Field(default=4, description="answers per task and seed")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="of sampling")
+    temperature: _Temperature = Field(default=0.5, description="0 takes the most probable token")
+    max_new_tokens: _Positive = Field(default=120, description="limit per answer")
+    limit: _Positive | None = Field(default=None, description="only the first tasks of every split")
+    robustness: bool = Field(
+        default=True, description="also paraphrased tasks and renamed propositions"
+    )
+    perplexity: bool = Field(default=True, description="also on neutral text")
+    every_round: bool = Field(default=True, description="not only the base and the last round")
 
 
 class GateConfig(_Section):
     """What the champion must have achieved over the base to be promoted."""
 
-    min_gain: _Share = Field(0.0, description="least gain of strict success")
-    regressions: bool = Field(True, description="no rule may get worse beyond its interval")
+    min_gain: _Share = Field(default=0.0, description="least gain of strict success")
+    regressions: bool = Field(default=True, description="no rule may get worse beyond its interval")
 
 
 class SelectConfig(_Section):
     """The choice of the best round."""
 
     metric: Literal["strict_success", "paper_score"] = "strict_success"
-    split: Split = Field("validation", description="on which rounds are compared")
+    split: Split = Field(default="validation", description="on which rounds are compared")
     gate: GateConfig = GateConfig()
 
 
@@ -182,7 +209,7 @@ class TrackingConfig(_Section):
     """The record of the run in MLflow."""
 
     enabled: bool = True
-    uri: str | None = Field(None, description="MLFLOW_TRACKING_URI, else a local database")
+    uri: str | None = Field(default=None, description="MLFLOW_TRACKING_URI, else a local database")
     experiment: str = "specdrive"
     registered_model: str = "specdrive-controller"
 
@@ -197,9 +224,11 @@ class VariantConfig(_Section):
 class RunConfig(_Section):
     """A run."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
-    rounds: _Count = Field(3, description="of generate, verify, repair, rank, train, evaluate")
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of everything random")
+    rounds: _Count = Field(
+        default=3, description="of generate, verify, repair, rank, train, evaluate"
+    )
     model: ModelConfig = ModelConfig()
     tasks: TasksConfig = TasksConfig()
     generate: GenerateConfig = GenerateConfig()
@@ -256,7 +285,7 @@ class RunConfig(_Section):
                     remedy=f"it branches off after repair: set {', '.join(VARIANT_SECTIONS)}",
                 )
             _assign(values, key, value, place)
-        return _validated(values, None, {key: place for key in variant.set})
+        return _validated(values, None, dict.fromkeys(variant.set, place))
 
 
 def config_hash(values: Mapping[str, Any]) -> str:

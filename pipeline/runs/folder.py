@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -95,10 +96,20 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a new run can be made there: nothing, or nothing but what a lock leaves."""
+    """Whether a new run can be made there: nothing, or what a kill leaves before a run is one."""
     if not path.exists():
         return True
-    return path.is_dir() and all(entry.name == _LOCK for entry in path.iterdir())
+    begun = (f".{CONFIG_FILE}.", f".{_INFO}.")
+    return path.is_dir() and all(
+        entry.name in (_LOCK, CONFIG_FILE) or entry.name.startswith(begun)
+        for entry in path.iterdir()
+    )
+
+
+def forget(path: Path) -> None:
+    """Remove a folder in which no run has come about after all."""
+    if path.is_dir() and not is_run(path) and is_empty(path):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -81,9 +82,7 @@ def plan(config: RunConfig, stages: Mapping[str, Stage]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _branch(
-    config: RunConfig, variant: VariantConfig, stages: Mapping[str, Stage]
-) -> list[Step]:
+def _branch(config: RunConfig, variant: VariantConfig, stages: Mapping[str, Stage]) -> list[Step]:
     """A variant's own ranking, training and evaluation of round 1's answers."""
     own = config.variant(variant)
     folder = PurePosixPath("variants", variant.name)
@@ -129,27 +128,26 @@ def _candidates(steps: list[Step]) -> dict[str, PurePosixPath]:
     }
 
 
-def find_step(
-    steps: tuple[Step, ...], stage: str, number: int | None, variant: str | None
-) -> Step | None:
-    """The step of a stage in a round or variant; None if there is none.
+def find_steps(
+    steps: Sequence[Step], stage: str, number: int | None, variant: str | None
+) -> list[Step]:
+    """The steps of a stage in a variant, or in a round, or in all rounds if None is given.
 
     Raises:
         InputError: There is no stage of this name.
     """
-    names = dict.fromkeys(step.stage for step in steps)
+    names = dict.fromkeys((*ROUND, "select"))
     if stage not in names:
-        raise InputError(f"no stage {stage!r}", remedy=f"use one of {', '.join(names)}")
-    return next(
-        (
-            step
-            for step in steps
-            if step.stage == stage
-            and step.variant == variant
-            and (step.round == number or number is None)
-        ),
-        None,
-    )
+        near = get_close_matches(stage, names, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(names)}"
+        raise InputError(f"no stage {stage!r}", remedy=remedy)
+    return [
+        step
+        for step in steps
+        if step.stage == stage
+        and step.variant == variant
+        and (variant is not None or number is None or step.round == number)
+    ]
 
 
 def locate(run: Path, place: PurePosixPath) -> tuple[Path, str]:

@@ -1,0 +1,155 @@
+"""A run on the terminal while it goes on: what is done, what is being done, what is to come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.runs.engine import Observer, Silent
+from pipeline.runs.plan import Step
+from pipeline.runs.scores import duration, fact
+
+_OTHERS = 6
+"""Lines of a terminal that the view leaves free."""
+
+
+class PlainView(Silent):
+    """One line per stage that had to be carried out; for logs."""
+
+    def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
+        """Say so, unless there was nothing to do."""
+        if not skipped:
+            line = f"{step.title}: {fact(step, folder)} ({duration(seconds)})"
+            print(line, file=sys.stderr, flush=True)
+
+
+class LiveView:
+    """A table of all stages, redrawn in place.
+
+    Args:
+        title: Name of the run.
+        steps: All of them, in order.
+    """
+
+    def __init__(self, title: str, steps: Sequence[Step]) -> None:
+        self._title, self._steps = title, tuple(steps)
+        self._began = self._step_began = time.monotonic()
+        self._facts: dict[Step, tuple[str, float, bool]] = {}
+        self._current: Step | None = None
+        self._what, self._done, self._total = "", 0, 0
+        self._spinner = Spinner("dots", style="cyan")
+        self._height = 24
+
+    def started(self, step: Step, resumed: bool) -> None:
+        """Show the stage as the current one."""
+        self._current, self._step_began = step, time.monotonic()
+        self._what, self._done, self._total = "continuing" if resumed else "", 0, 0
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Move the bar."""
+        self._what, self._done, self._total = what, done, total
+
+    def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
+        """Tick the stage off."""
+        self._facts[step] = (fact(step, folder), seconds, skipped)
+        self._current = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the state of this moment; called by rich at every refresh."""
+        self._height = options.height or console.size.height
+        yield self._render()
+
+    def _render(self) -> RenderableType:
+        elapsed = duration(time.monotonic() - self._began)
+        done = sum(step in self._facts for step in self._steps)
+        head = Text.assemble(
+            (self._title, "bold"), (f"   {done} of {len(self._steps)} stages   {elapsed}", "dim")
+        )
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for column in ("mark", "group", "stage", "result", "time"):
+            table.add_column(no_wrap=True, justify="right" if column == "time" else "left")
+        for row in self._rows():
+            table.add_row(*row)
+        return Group(Padding(head, (1, 0, 0, 0)), Padding(table, (0, 0, 1, 0)))
+
+    def _rows(self) -> list[tuple[RenderableType, ...]]:
+        """A row per stage; groups that are done or to come shrink to one where room is short."""
+        groups: dict[str, list[Step]] = {}
+        for step in self._steps:
+            groups.setdefault(step.title.rpartition(" · ")[0] or step.stage, []).append(step)
+        room = self._height - _OTHERS
+        tight = len(self._steps) > room
+        rows: list[tuple[RenderableType, ...]] = []
+        for name, steps in groups.items():
+            finished = all(step in self._facts for step in steps)
+            coming = not any(step in self._facts or step is self._current for step in steps)
+            if tight and (finished or coming) and len(steps) > 1:
+                rows.append(self._short(name, steps, finished))
+            else:
+                rows += [self._row(name if i == 0 else "", s) for i, s in enumerate(steps)]
+        if len(rows) > room > 0:
+            current = next((i for i, row in enumerate(rows) if row[0] is self._spinner), 0)
+            first = max(0, min(current - room // 2, len(rows) - room))
+            rows = rows[first : first + room]
+        return rows
+
+    def _row(self, group: str, step: Step) -> tuple[RenderableType, ...]:
+        stage = "" if group == step.stage else step.stage
+        if step in self._facts:
+            said, seconds, skipped = self._facts[step]
+            mark = Text("✓", style="dim green" if skipped else "green")
+            style = "dim" if skipped else ""
+            result = Text(f"{said}{' (kept)' if skipped else ''}", style=style)
+            return mark, Text(group), Text(stage), result, Text(duration(seconds), style="dim")
+        if step is self._current:
+            spent = Text(duration(time.monotonic() - self._step_began), style="cyan")
+            return self._spinner, Text(group), Text(stage, style="cyan"), self._bar(), spent
+        return Text("·", style="dim"), Text(group, "dim"), Text(stage, "dim"), Text(), Text()
+
+    def _short(
+        self, name: str, steps: Sequence[Step], finished: bool
+    ) -> tuple[RenderableType, ...]:
+        if not finished:
+            mark, spent = Text("·", style="dim"), Text()
+            return mark, Text(name, "dim"), Text(f"{len(steps)} stages", "dim"), Text(), spent
+        said = self._facts[steps[-1]][0]
+        seconds = sum(self._facts[step][1] for step in steps)
+        stages = Text(f"{len(steps)} stages", "dim")
+        return Text("✓", style="green"), Text(name), stages, Text(said), Text(duration(seconds))
+
+    def _bar(self) -> RenderableType:
+        if not self._total:
+            return Text(self._what, style="cyan")
+        bar = ProgressBar(self._total, self._done, width=24, complete_style="cyan")
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        left = ""
+        if 0 < self._done < self._total:
+            spent = time.monotonic() - self._step_began
+            left = f"about {duration(spent * (self._total - self._done) / self._done)} left"
+        grid.add_row(
+            bar, f"{self._done}/{self._total}", Text(self._what, "cyan"), Text(left, "dim")
+        )
+        return grid
+
+
+@contextmanager
+def run_view(title: str, steps: Sequence[Step]) -> Iterator[Observer]:
+    """A live view on stderr; where that is no terminal, a line per finished stage."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainView()
+        return
+    view = LiveView(title, steps)
+    with Live(view, console=console, refresh_per_second=8, transient=False):
+        yield view
