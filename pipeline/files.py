@@ -53,7 +53,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", file=path, remedy="make it again") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: it also splits at characters that JSON leaves within strings (U+2028).
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         try:
             row = json.loads(line)
         except ValueError:
