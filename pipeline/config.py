@@ -382,9 +382,7 @@ def _validated(values: dict[str, Any], file: Path | None, sources: Mapping[str, 
     location = tuple(first["loc"])
     key = _dotted(location)
     # What an override has set is not to be looked for in the file.
-    place = next(
-        (where for name, where in sources.items() if f"{key}.".startswith(f"{name}.")), None
-    )
+    place = next((where for name, where in sources.items() if _related(name, key)), None)
     where: dict[str, Any] = {"place": place} if place else {"file": file}
     if first["type"] == "extra_forbidden":
         raise InputError(f"unknown key {key!r}", **where, remedy=_nearest(location)) from None
@@ -397,6 +395,12 @@ def _validated(values: dict[str, Any], file: Path | None, sources: Mapping[str, 
     found = first.get("input")
     shown = "" if isinstance(found, dict | BaseModel) else f" (found {found!r})"
     raise InputError(f"{key}: {message}{shown}" if key else message, **where)
+
+
+def _related(override: str, key: str) -> bool:
+    """Whether an override has set a key, a part of it, or what it is a part of."""
+    short, long = sorted((override, key), key=len)
+    return bool(key) and long.startswith(short) and long[len(short) :][:1] in ("", ".", "[")
 
 
 def _dotted(location: Sequence[int | str]) -> str:

@@ -145,10 +145,7 @@ def _report(run: RunFolder, changed: bool) -> Path | None:
     page = run.path / "report" / "index.html"
     if page.exists() and not changed:
         return page
-    try:
-        from pipeline.run_report import write_report
-    except ImportError:
-        return None
+    from pipeline.run_report import write_report
 
     try:
         return write_report(run.path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.runs.comparison import ScoreChange
 from pipeline.runs.engine import State
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.plan import ROUND, Step
@@ -17,6 +20,7 @@ from pipeline.runs.scores import (
     fact,
     headline_split,
     model_scores,
+    percent,
     selection,
     stage_seconds,
     step_seconds,
@@ -96,3 +100,108 @@ def states_view(run: RunFolder, steps: Sequence[Step], states: Sequence[State]) 
             "" if seconds is None else duration(seconds),
         )
     return table
+
+
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per run, as ``runs list --json`` has it."""
+    table = plain_table("run", "created", "stages", "strict success: base", "champion", "")
+    table.add_column("time", justify="right")
+    for row in rows:
+        if "problem" in row:
+            table.add_row(row["run"], Text(row["problem"], style="red"))
+            continue
+        done = f"{row['finished']}/{row['stages']}"
+        gate = {True: Text("gate ✓", style="green"), False: Text("gate ✗", style="yellow")}
+        base, best = row["base"], row["strict_success"]
+        table.add_row(
+            row["run"],
+            row["created"][:16].replace("T", " "),
+            Text(f"{done} running" if row["running"] else done, "cyan" if row["running"] else ""),
+            percent(base["value"]) if base else "–",
+            f"{percent(best['value'])} ({row['champion']}, {row['split']})" if best else "–",
+            gate.get(row["gate"], Text()),
+            duration(row["seconds"]),
+        )
+    return table
+
+
+def values_table(values: Mapping[str, Any]) -> Table:
+    """Dotted keys and their values."""
+    table = plain_table()
+    table.add_column("key", style="cyan", no_wrap=True)
+    table.add_column("value")
+    for key, value in values.items():
+        table.add_row(key, Text(_plain(value)))
+    return table
+
+
+def differences_table(differences: Mapping[str, tuple[Any, Any]], first: str, second: str) -> Table:
+    """Keys of a configuration with their values in two runs."""
+    table = plain_table("configuration", first, second)
+    for key, (one, two) in differences.items():
+        table.add_row(key, Text(_plain(one)), Text(_plain(two)))
+    return table
+
+
+def changes_table(changes: Sequence[ScoreChange], first: str, second: str) -> Table:
+    """Rates in two runs; bold where the intervals have nothing in common."""
+    table = plain_table("model", "tasks", "", first, second)
+    table.add_column("change", justify="right")
+    before = ("", "")
+    for change in changes:
+        here = (change.model, change.split)
+        style = "bold" if change.apart else ""
+        moved = "–" if change.change is None else f"{100 * change.change:+.1f}"
+        table.add_row(
+            change.model if change.model != before[0] else "",
+            change.split if here != before else "",
+            change.metric.replace("_", " "),
+            change.first.percent(),
+            change.second.percent(),
+            Text(moved, style=style),
+        )
+        before = here
+    return table
+
+
+def trace_view(trace: Mapping[str, Any]) -> RenderableType:
+    """A pair with both answers, their controllers and verdicts, and what they were made from."""
+    pair = trace["pair"]
+    head = Text.assemble(
+        (pair["id"], "bold"),
+        f"  task {pair['task']}  source {pair['source']}  order {pair['order']}"
+        f"  semantics {pair['semantics']['name']}",
+    )
+    prompt = pair["prompt"]["messages"][-1]["content"].strip()
+    parts: list[RenderableType] = [
+        Padding(head, (1, 0)),
+        Text(f"prompt {pair['prompt']['hash']}", style="dim"),
+        Padding(Text(prompt), (0, 0, 1, 2)),
+    ]
+    for side, style in (("chosen", "green"), ("rejected", "red")):
+        for depth, link in enumerate(trace[side]):
+            parts += _link(
+                side if depth == 0 else "made from", style if depth == 0 else "dim", link
+            )
+    parts.append(Text(f"ranked in {trace['ranked']['folder']}", style="dim"))
+    return Group(*parts)
+
+
+def _link(label: str, style: str, link: Mapping[str, Any]) -> list[RenderableType]:
+    answer, verdict = link["answer"], link["verdict"]
+    correct = "correct" if verdict["strict_success"] else "not correct"
+    broken = f"; violates {', '.join(verdict['violated'])}" if verdict["violated"] else ""
+    scores = f"progress {verdict['progress']}; paper {percent(verdict['paper_score'])}"
+    said = f"{correct}{broken}; {scores}"
+    if not verdict["parsed"]:
+        said = "not readable: " + "; ".join(verdict["problems"])
+    return [
+        Text.assemble((label, style), f"  {answer['id']}  {answer['origin']}"),
+        Padding(Text(answer["text"].strip(), style="cyan"), (0, 0, 0, 2)),
+        Padding(Text(said), (0, 0, 0, 2)),
+        Padding(Text(f"controller {verdict['controller']}", style="dim"), (0, 0, 1, 2)),
+    ]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
