@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -30,19 +31,21 @@ class Line:
         label: Written at its end.
         points: (x, y), in order of x.
         style: Class of the style sheet that gives the colour: ``one`` … ``four``.
-        band: (x, low, high): the interval around it.
+        intervals: (x, low, high) around the points, drawn as whiskers.
         raw: Points drawn faintly behind it.
         marked: Whether every point has a dot.
         quiet: Whether the label is only shown on hover.
+        aside: Pixels by which it is moved to the right, to keep whiskers apart.
     """
 
     label: str
     points: Sequence[Point]
     style: str
-    band: Sequence[tuple[float, float, float]] = ()
+    intervals: Sequence[tuple[float, float, float]] = ()
     raw: Sequence[Point] = ()
     marked: bool = False
     quiet: bool = False
+    aside: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Chart:
         walls: (x, text) of vertical separators, each the beginning of a part.
         low: Lowest value of the y axis; from the data if None.
         high: Highest, likewise.
+        inset: Pixels between the y axis and the first x, and after the last.
         hover: Text of a column: the points' x as text.
     """
 
@@ -71,6 +75,7 @@ class Chart:
     walls: Sequence[tuple[float, str]] = ()
     low: float | None = None
     high: float | None = None
+    inset: float = 0.0
     hover: Callable[[float], str] = field(default=lambda x: f"{x:g}")
 
 
@@ -132,7 +137,7 @@ def spread(wanted: Sequence[float], low: float, high: float, gap: float) -> list
 def draw(chart: Chart) -> Markup:
     """The chart as SVG."""
     values = [y for line in chart.lines for _, y in (*line.points, *line.raw)]
-    values += [edge for line in chart.lines for _, *edges in line.band for edge in edges]
+    values += [edge for line in chart.lines for _, *edges in line.intervals for edge in edges]
     values += [y for y, _ in chart.levels]
     xs = [x for line in chart.lines for x, _ in (*line.points, *line.raw)]
     if not values:
@@ -140,7 +145,7 @@ def draw(chart: Chart) -> Markup:
     low = min(values) if chart.low is None else chart.low
     high = max(values) if chart.high is None else chart.high
     rows = ticks(low, high)
-    scale = _Scale(min(xs), max(xs), rows[0], rows[-1])
+    scale = _Scale(min(xs), max(xs), rows[0], rows[-1], chart.inset)
     return Markup("").join(
         [
             Markup(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="'),
@@ -161,11 +166,12 @@ class _Scale:
     x_high: float
     y_low: float
     y_high: float
+    inset: float
 
     def x(self, value: float) -> float:
         span = self.x_high - self.x_low
         share = (value - self.x_low) / span if span else 0.5
-        return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 1)
+        return round(_LEFT + self.inset + share * (WIDTH - _LEFT - _RIGHT - 2 * self.inset), 1)
 
     def y(self, value: float) -> float:
         share = (value - self.y_low) / (self.y_high - self.y_low)
@@ -221,22 +227,22 @@ def _x_ticks(scale: _Scale) -> list[tuple[float, str]]:
     return [(x, f"{x:g}") for x in inside]
 
 
-def _path(points: Sequence[Point], scale: _Scale) -> str:
-    return "M" + "L".join(f"{scale.x(x)} {scale.y(y)}" for x, y in points)
+def _path(points: Sequence[Point], scale: _Scale, aside: float = 0.0) -> str:
+    return "M" + "L".join(f"{scale.x(x) + aside:g} {scale.y(y):g}" for x, y in points)
 
 
 def _line(line: Line, scale: _Scale) -> Markup:
     inside = Markup("")
-    if line.band:
-        upper = [(x, high) for x, _, high in line.band]
-        lower = [(x, low) for x, low, _ in reversed(line.band)]
-        inside += _element("path", class_="band", d=_path([*upper, *lower], scale) + "Z")
+    for x, low, high in line.intervals:
+        at = _path([(x, low), (x, high)], scale, line.aside)
+        inside += _element("path", class_="whisker", d=at)
     if line.raw:
         inside += _element("path", class_="raw", d=_path(line.raw, scale))
-    inside += _element("path", class_="line", d=_path(line.points, scale))
+    inside += _element("path", class_="line", d=_path(line.points, scale, line.aside))
     if line.marked or len(line.points) == 1:
         for x, y in line.points:
-            inside += _element("circle", class_="dot", cx=scale.x(x), cy=scale.y(y), r=3.4)
+            place = scale.x(x) + line.aside
+            inside += _element("circle", class_="dot", cx=f"{place:g}", cy=scale.y(y), r=3.4)
     return Markup('<g class="series {}">{}</g>').format(line.style, inside)
 
 
@@ -267,7 +273,7 @@ def _columns(chart: Chart, scale: _Scale) -> list[Markup]:
     places = [scale.x(x) for x in xs]
     bounds = [
         _LEFT - 6,
-        *((a + b) / 2 for a, b in zip(places, places[1:], strict=False)),
+        *((a + b) / 2 for a, b in pairwise(places)),
         WIDTH - _RIGHT + 6,
     ]
     out = []
@@ -275,11 +281,15 @@ def _columns(chart: Chart, scale: _Scale) -> list[Markup]:
         told = [chart.hover(x)]
         dots = Markup("")
         for line, y in found[x]:
-            interval = next(((low, high) for at, low, high in line.band if at == x), None)
+            interval = next(((low, high) for at, low, high in line.intervals if at == x), None)
             around = f" ({' – '.join(map(chart.y_text, interval))})" if interval else ""
             told.append(f"{line.label}: {chart.y_text(y)}{around}")
             dots += _element(
-                "circle", class_=f"at {line.style}", cx=places[index], cy=scale.y(y), r=4
+                "circle",
+                class_=f"at {line.style}",
+                cx=f"{places[index] + line.aside:g}",
+                cy=scale.y(y),
+                r=4,
             )
         rectangle = _element(
             "rect",

@@ -97,7 +97,11 @@ def _best_of(run: Run) -> Iterator[Way]:
             continue
         n, strict, paper = one.evaluation.best_of
         yield Way(
-            "no training", f"{one.label}, best of {n}", "chosen by the verifier", strict, paper
+            "chosen by the verifier",
+            f"{one.label}, best of {n}",
+            "no further training",
+            strict,
+            paper,
         )
 
 

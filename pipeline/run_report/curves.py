@@ -35,7 +35,8 @@ def training_figures(run: Run) -> list[Figure]:
         return []
     lengths = [max(1, *(int(row.get("step", 0)) for row in one.curve)) for one in rounds]
     starts = [0, *accumulate(lengths)][: len(rounds)]
-    walls = [(float(start), one.label) for start, one in zip(starts, rounds, strict=True)]
+    words = [one.label if len(rounds) <= 4 else str(one.number) for one in rounds]
+    walls = [(float(start), text) for start, text in zip(starts, words, strict=True)]
 
     def series(key: str) -> list[list[Point]]:
         return [
@@ -179,22 +180,23 @@ def _by_split(
     levels: Sequence[tuple[float, str]],
 ) -> Chart:
     lines = []
-    for split, label, style in _SPLITS:
-        band = []
+    for number, (split, label, style) in enumerate(_SPLITS):
+        found_at = []
         for one in rounds:
             scores = one.evaluation.splits.get(split) if one.evaluation else None
             found = rate(scores) if scores else None
             if found is not None and found.value is not None and one.number is not None:
                 x = float(one.number)
-                band.append((x, scale * found.value, scale * found.low, scale * found.high))
-        if band:
+                found_at.append((x, scale * found.value, scale * found.low, scale * found.high))
+        if found_at:
             lines.append(
                 Line(
                     label,
-                    [(x, y) for x, y, _, _ in band],
+                    [(x, y) for x, y, _, _ in found_at],
                     style,
-                    band=[(x, low, high) for x, _, low, high in band] if len(band) > 1 else (),
+                    intervals=[(x, low, high) for x, _, low, high in found_at],
                     marked=True,
+                    aside=5.0 * number - 7.5,
                 )
             )
     return Chart(
@@ -206,12 +208,14 @@ def _by_split(
         levels,
         low=0.0,
         high=float(scale),
+        inset=16.0,
         hover=lambda x: f"round {x:.0f}" if x else "base",
     )
 
 
 def _two(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:.0f}"
+    text = f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:.0f}"
+    return text.replace("-", "−")
 
 
 def _one(value: float) -> str:

@@ -18,6 +18,7 @@ import yaml
 from pipeline.run_report.scores import Answer, Evaluation, answers_of, evaluation_of
 from verifier.errors import InputError
 
+_ACRONYMS = {"sft", "dpo", "ipo", "kl"}
 _ROUND = re.compile(r"round-(\d+)")
 
 
@@ -151,7 +152,8 @@ def label_of(name: str) -> str:
     """A round's or variant's name for readers: "base", "round 2", "no repair"."""
     match = _ROUND.fullmatch(name)
     if match is None:
-        return name.replace("_", " ")
+        words = name.split("_")
+        return " ".join(word.upper() if word in _ACRONYMS else word for word in words)
     return f"round {int(match[1])}" if int(match[1]) else "base"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -47,7 +46,8 @@ class Story:
         success: Whether it is proven correct.
         controller: Picture of the controller; empty if the text could not be read.
         problems: Why it could not be read.
-        broken: Ids of all rules that it breaks.
+        broken: Ids of the rules of the road that it breaks.
+        arrives: Whether the manoeuvre is made in every run.
         film: The most telling counterexample.
     """
 
@@ -59,6 +59,7 @@ class Story:
     controller: Markup
     problems: tuple[str, ...]
     broken: tuple[str, ...]
+    arrives: bool
     film: Film | None
 
 
@@ -135,7 +136,8 @@ class Teller:
             judged.strict_success,
             self._controller(judged),
             tuple(problem.to_line() for problem in judged.alignment.problems),
-            tuple(v.id for v in judged.road.verdicts if v.value == "violated"),
+            judged.violated,
+            judged.progress == "satisfied",
             self._film(judged),
         )
 
@@ -152,7 +154,11 @@ class Teller:
         assert verdict.counterexample is not None
         rule = next(s for s in judged.rules.specifications if s.id == verdict.id)
         picture = counterexample_dot(
-            verdict.counterexample, rule, judged.controller.steps, self.vocabulary
+            verdict.counterexample,
+            rule,
+            judged.controller.steps,
+            self.vocabulary,
+            caption=False,
         )
         return Film(verdict.id, rule.text, verdict.explanation or "", inline(picture))
 
@@ -221,8 +227,11 @@ def _repair(run: Run, teller: Teller) -> Repair | None:
         for child in one.repaired:
             parent = parents.get(child.parent or "")
             if parent is not None and child.success and parent.violated:
-                size = sum(new for _, new in words_changed(parent.text, child.text)[1])
-                key = (child.origin != "symbolic_repair", size == 0, size)
+                pieces = [
+                    piece for text in words_changed(parent.text, child.text) for piece in text
+                ]
+                size = sum(len(piece.split()) for piece, changed in pieces if changed)
+                key = (child.origin != "symbolic_repair", "\n" not in parent.text.strip(), size)
                 options.append((key, parent, child))
     for _, parent, child in sorted(options, key=lambda option: option[0])[:3]:
         before = teller.story(parent, "sampled")
@@ -238,7 +247,7 @@ _Words = tuple[tuple[str, bool], ...]
 
 
 def words_changed(before: str, after: str) -> tuple[_Words, _Words]:
-    """Both texts in pieces, each with whether it is only in that text; joined they are the texts."""
+    """Both texts in pieces that make them up, each with whether it is only in that text."""
     old, new = (re.findall(r"\s+|[^\s]+", text) for text in (before, after))
     left: list[tuple[str, bool]] = []
     right: list[tuple[str, bool]] = []

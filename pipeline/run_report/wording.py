@@ -131,9 +131,9 @@ def _new_worlds(run: Run) -> str:
 
 def _regressed(rules: Sequence[str]) -> str:
     if not rules:
-        return "No rule holds less often than before beyond its interval."
+        return "No rule holds measurably less often than before."
     verb = "holds" if len(rules) == 1 else "hold"
-    return f"{', '.join(rules)} {verb} less often than before."
+    return f"{', '.join(rules)} {verb} measurably less often than before."
 
 
 def _trivial(run: Run) -> str:
@@ -144,5 +144,5 @@ def _trivial(run: Run) -> str:
         return ""
     return (
         f"Standing still for ever would score {percent(still.paper_score.value)} on the paper's "
-        f"rules and {percent(still.strict_success.value)} here."
+        f"rules and {percent(still.strict_success.value, 0)} of strict success."
     )

@@ -325,7 +325,10 @@ class _Maker:
             options = good_texts(row.item.task)
             if not options:
                 continue
-            text = options[-1] if symbolic or position % 2 else row.item.text + "\n9. Stop."
+            alike = [text for text in options if text[:8] == row.item.text[:8]]
+            text = (
+                (alike or options)[0] if symbolic or position % 2 else row.item.text + "\n9. Stop."
+            )
             rows.append(
                 Row(
                     f"s{number:02d}-{len(rows):05d}",
