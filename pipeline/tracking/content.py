@@ -113,7 +113,8 @@ class Content:
         tables: Artefact path (ending in .json) -> table.
         files: Artefact path -> file to copy.
         blobs: Artefact path -> content.
-        parent_metrics, parent_tags, grid: What the run of the whole pipeline shows of it.
+        parent_metrics, parent_datasets, parent_tags, grid: What the run of the whole pipeline
+            shows of it.
         adapter: What the stage trained.
     """
 
@@ -125,6 +126,7 @@ class Content:
     files: Mapping[str, Path] = field(default_factory=dict)
     blobs: Mapping[str, bytes] = field(default_factory=dict)
     parent_metrics: tuple[Point, ...] = ()
+    parent_datasets: tuple[Data, ...] = ()
     parent_tags: Mapping[str, str] = field(default_factory=dict)
     grid: tuple[GridImage, ...] = ()
     adapter: Adapter | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.evaluation import Judge
@@ -18,6 +19,8 @@ from pipeline.tracking.pictures import (
 )
 from pipeline.tracking.rows import answers_table, data, read_object, read_rows
 from pipeline.tracking.scores import (
+    essential,
+    headline,
     points,
     rate_points,
     rule_points,
@@ -43,24 +46,25 @@ def evaluate(run: RunFolder, place: Place) -> Content:
     splits: dict[str, dict[str, Any]] = summary.get("splits") or {}
     answers = read_rows(place.folder / "answers.jsonl")
     vocabulary = _vocabulary(run)
-    step, shown_split = place.round, _shown_split(splits)
+    step, split = place.round, shown_split(splits)
     groups = {**splits, **_others(summary)}
     found = [
         point for name, scores in groups.items() for point in summary_points(name, scores, step)
     ]
-    found += rule_points(splits.get(shown_split) or {}, step)
+    shown_scores = splits.get(split) or {}
+    found += [*headline(shown_scores, step), *rule_points(shown_scores, step)]
     found += _single(summary, step)
-    drawn = _draw(run, answers, shown_split, vocabulary)
+    drawn = _draw(run, answers, split, vocabulary)
     tables = {
         "tables/splits.json": splits_table(groups),
         "tables/specifications.json": rules_table(splits, _texts(vocabulary)),
         "tables/answers.json": answers_table(answers, {}),
     } | drawn.tables
     return Content(
-        tags={"spec_split": shown_split, "adapter": str(summary.get("adapter") or "none")},
+        tags={"spec_split": split, "adapter": str(summary.get("adapter") or "none")},
         metrics=tuple(_with_split(found, splits)),
-        parent_metrics=tuple(found),
-        parent_tags={"spec_split": shown_split},
+        parent_metrics=tuple(point for point in found if essential(point)),
+        parent_tags={"spec_split": split},
         datasets=data(f"answers of {place.title}", place.folder / "answers.jsonl", "evaluation"),
         tables={path: table for path, table in tables.items() if table.rows},
         files={"data/summary.json": place.folder / "summary.json"},
@@ -69,13 +73,13 @@ def evaluate(run: RunFolder, place: Place) -> Content:
     )
 
 
+@dataclass(frozen=True)
 class _Drawn:
     """Pictures, and the table that holds them."""
 
-    def __init__(self) -> None:
-        self.tables: dict[str, Table] = {}
-        self.files: dict[str, bytes] = {}
-        self.grid: dict[str, bytes] = {}
+    tables: dict[str, Table] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    grid: dict[str, bytes] = field(default_factory=dict)
 
 
 def _draw(
@@ -147,7 +151,8 @@ def _with_split(found: Sequence[Point], splits: Mapping[str, Any]) -> list[Point
     ]
 
 
-def _shown_split(splits: Mapping[str, Any]) -> str:
+def shown_split(splits: Mapping[str, Any]) -> str:
+    """The split whose scores stand for the whole: the held-out one, or the first there is."""
     if SHOWN_SPLIT in splits:
         return SHOWN_SPLIT
     return next(iter(splits), SHOWN_SPLIT)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.tracking.content import Adapter, Content, Point, Table
+from pipeline.tracking.content import Adapter, Content, Data, Point, Table
 from pipeline.tracking.evaluation import evaluate
 from pipeline.tracking.layout import Place, RunFolder
 from pipeline.tracking.rows import (
@@ -20,6 +20,7 @@ from pipeline.tracking.rows import (
     repairs_table,
 )
 from pipeline.tracking.scores import (
+    essential,
     number,
     percent,
     points,
@@ -45,11 +46,16 @@ def project(run: RunFolder, place: Place) -> Content:
             "metrics": (*content.metrics, *spent),
             # The pipeline's curves are those of its rounds; a variant's stay in its own runs.
             "parent_metrics": () if place.variant else (*content.parent_metrics, *shared),
+            "parent_datasets": () if place.variant else _learned_and_judged(content.datasets),
             "grid": () if place.variant else content.grid,
             "params": {**_params(place), **content.params},
             "files": {"manifest.json": place.folder / "manifest.json", **content.files},
         }
     )
+
+
+def _learned_and_judged(datasets: Iterable[Data]) -> tuple[Data, ...]:
+    return tuple(one for one in datasets if one.context in ("training", "evaluation"))
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -111,7 +117,7 @@ def _verify(run: RunFolder, place: Place) -> Content:
         found += verdict_points(f"samples_{origin}", chosen, place.round)
     return Content(
         metrics=tuple(found),
-        parent_metrics=tuple(point for point in found if not point.key.startswith("interval/")),
+        parent_metrics=_values(found),
         datasets=data(f"verdicts of {place.title}", file, "verdicts"),
         tables={"tables/verdicts.json": answers_table(answers, known)},
         files=_existing({"data/verdicts.jsonl": file}),
@@ -134,13 +140,18 @@ def _repair(run: RunFolder, place: Place) -> Content:
     originals = {row["id"]: row for row in read_rows(place.beside("generate") / "answers.jsonl")}
     return Content(
         metrics=tuple(found),
-        parent_metrics=tuple(point for point in found if not point.key.startswith("interval/")),
+        parent_metrics=_values(found),
         datasets=data(f"answers of {place.title}", file, "repaired"),
         tables={"tables/repairs.json": repairs_table(repaired, known, originals)},
         files=_existing(
             {"data/answers.jsonl": file, "data/verdicts.jsonl": place.folder / "verdicts.jsonl"}
         ),
     )
+
+
+def _values(found: Iterable[Point]) -> tuple[Point, ...]:
+    """Without bounds of intervals."""
+    return tuple(p for p in found if essential(p) and not p.key.startswith("interval/"))
 
 
 def _rank(run: RunFolder, place: Place) -> Content:

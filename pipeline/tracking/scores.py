@@ -56,6 +56,21 @@ def summary_points(group: str, scores: object, step: int) -> list[Point]:
     return [*found, *points(rest, step)]
 
 
+def headline(scores: Scores, step: int) -> list[Point]:
+    """The three scores without a group: what lists of runs show, and the first charts."""
+    rates = ((name, scores.get(name)) for name in RATES)
+    values = {name: rate.get("value") for name, rate in rates if isinstance(rate, Mapping)}
+    return points(values, step)
+
+
+def essential(point: Point) -> bool:
+    """Whether the run of the whole pipeline shows it: no constants, and nothing of one seed."""
+    *groups, name = point.key.split("/")
+    group = groups[-1] if groups else ""
+    baseline = group.startswith(("always_", "seed_"))
+    return not baseline and name not in ("answers", "distinct_controllers")
+
+
 def rule_points(scores: Scores, step: int) -> list[Point]:
     """``spec/phi_5/satisfied`` and so on: shares of the answers to which the rule applies."""
     return list(_rule_points(scores, step))

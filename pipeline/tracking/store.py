@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.tracking.connection import database_file, make_client
-from pipeline.tracking.content import Content, Data, GridImage, Point
+from pipeline.tracking.content import Adapter, Content, Data, GridImage, Point
 from pipeline.tracking.layout import Place, RunFolder
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ PIPELINE = "pipeline"
 ADAPTER = "adapter"
 """Name of a stage's logged model: ``runs:/ID/adapter`` finds it."""
 
+_EXPERIMENT = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "Language models learn to write driving controllers that a model "
+    "checker proves. One run per pipeline, with a child run per stage and round.",
+}
 _BATCH, _TEXT = 100, 5000
 
 
@@ -54,7 +60,7 @@ class Store:
         # mlflow's own default would be relative to wherever a program happens to run.
         location = (file.parent / "mlruns" / name).as_uri() if file is not None else None
         try:
-            return self.client.create_experiment(name, artifact_location=location)
+            return self.client.create_experiment(name, location, _EXPERIMENT)
         except Exception:
             # Another pipeline may have been faster.
             found = self.client.get_experiment_by_name(name)
@@ -79,7 +85,7 @@ class Store:
         found = self.find(run.key, PIPELINE)
         if found is not None:
             return found.info.run_id
-        tags = {RUN: run.key, PLACE: PIPELINE, "mlflow.source.name": "specdrive run"}
+        tags = {RUN: run.key, PLACE: PIPELINE, **_origin("specdrive run")}
         made = self.client.create_run(
             self.experiment, start_time=run.created or None, tags=tags, run_name=run.name
         )
@@ -115,7 +121,7 @@ class Store:
             PLACE: place.path,
             HASH: place.hash,
             "mlflow.parentRunId": parent,
-            "mlflow.source.name": f"specdrive stage {place.stage}",
+            **_origin(f"specdrive stage {place.stage}"),
             "stage": place.stage,
             "round": str(place.round),
             **({"variant": place.variant} if place.variant else {}),
@@ -131,13 +137,17 @@ class Store:
         self.params(child, content.params)
         self._inputs(child, content.datasets)
         self._files(child, content)
+        model = None
         if content.adapter is not None:
-            self._adapter(child, place, content)
+            model = self._adapter(child, place, content.adapter)
         self._metrics(child, content.metrics, place.ended, self._evaluated(run, place))
         # The parent's share comes before the child is complete: after a kill all is logged again,
         # and the same value at the same moment is one value to MLflow.
         self._metrics(parent, content.parent_metrics, place.ended)
+        self._inputs(parent, content.parent_datasets)
         self._grid(parent, content.grid, place.ended)
+        if model is not None and not place.variant:
+            self._output(parent, place, model)
         self.tags(parent, content.parent_tags)
         self.client.set_terminated(child, "FINISHED", end_time=place.ended or None)
         return child
@@ -278,12 +288,13 @@ class Store:
         if blobs:
             self.client.set_tag(run_id, "mlflow.loggedImages", "True")
 
-    def _adapter(self, run_id: str, place: Place, content: Content) -> None:
-        """The adapter as a logged model of the run."""
+    def _output(self, run_id: str, place: Place, model: str) -> None:
         from mlflow.entities import LoggedModelOutput
 
-        adapter = content.adapter
-        assert adapter is not None
+        self.client.log_outputs(run_id, [LoggedModelOutput(model, place.round)])
+
+    def _adapter(self, run_id: str, place: Place, adapter: Adapter) -> str:
+        """The adapter as a logged model of the run; its id."""
         model = self.client.create_logged_model(
             self.experiment,
             name=ADAPTER,
@@ -297,7 +308,17 @@ class Store:
             self.client.log_model_artifacts(model.model_id, folder)
         self.client.log_model_artifacts(model.model_id, str(adapter.folder))
         self.client.finalize_logged_model(model.model_id, "READY")
-        self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, place.round)])
+        self._output(run_id, place, model.model_id)
+        return model.model_id
+
+
+def _origin(command: str) -> dict[str, str]:
+    """Who and what made a run, in MLflow's tags."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = "unknown"
+    return {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", "mlflow.user": user}
 
 
 def _mlmodel(model_id: str, run_id: str, parameters: Mapping[str, str]) -> str:

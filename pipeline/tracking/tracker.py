@@ -26,6 +26,7 @@ _PAUSE = 120.0
 """Seconds after which a store that failed is tried again while the run goes on."""
 
 _REPORT = "report/index.html"
+_NOTE = "mlflow.note.content"
 _FILES = ("config.yaml", "run.json", _REPORT)
 
 
@@ -185,6 +186,7 @@ class _Projector:
             entry = self._entry(store, run, ledger)
             logged, already, failed = self._stages(store, run, entry, ledger)
             self._files(store, entry, ledger)
+            self._describe(store, entry, ledger)
             if status is not None and status != entry.status:
                 self._end(store, entry, status)
                 ledger.save()
@@ -253,6 +255,16 @@ class _Projector:
                     store.file(entry.parent, artefact, file)
                     entry.files[artefact] = mark
                     ledger.save()
+
+    def _describe(self, store: Any, entry: Entry, ledger: Ledger) -> None:
+        from pipeline.tracking.description import describe
+
+        text = describe(finished(self.folder))
+        mark = hashlib.sha256(text.encode()).hexdigest()
+        if text and entry.files.get(_NOTE) != mark:
+            store.tags(entry.parent, {_NOTE: text})
+            entry.files[_NOTE] = mark
+            ledger.save()
 
     def _end(self, store: Any, entry: Entry, status: str) -> None:
         if status == "RUNNING":
