@@ -27,7 +27,7 @@ Finish = Literal["stop", "list_end", "grammar", "length"]
 allows no more; it reached the limit of tokens (and was not complete: within a grammar, what the
 text of such an answer holds is its longest beginning that is a sentence of the grammar)."""
 
-_OLD_CACHE = "past_key_values"
+_OLD_CACHE_ARGUMENT = "past_key_values"
 _NUMBERED = re.compile(r"^\s*\d+\s*[.):]", re.MULTILINE)
 _AFTER_LIST = re.compile(r"\n[ \t]*\n[ \t]*(?![\s\d*#-])\S")
 
@@ -281,12 +281,14 @@ def _forward(
         position_ids=positions,
         use_cache=True,
         logits_to_keep=1,
-        **{_cache_argument(type(network)): cache},
+        **{cache_argument(type(network)): cache},
     )
     return output.logits[:, -1], mask
 
 
 @functools.cache
-def _cache_argument(network: type) -> str:
+def cache_argument(network: type) -> str:
     """What the network calls its cache: transformers 5.24 began to rename it."""
-    return "cache" if "cache" in inspect.signature(network.forward).parameters else _OLD_CACHE
+    return (
+        "cache" if "cache" in inspect.signature(network.forward).parameters else _OLD_CACHE_ARGUMENT
+    )
