@@ -28,13 +28,18 @@ _SHORT, _FIRST, _LAST = 9, 2, 6
 
 
 def counterexample_dot(
-    lasso: Lasso, specification: Specification, steps: Sequence[str], vocabulary: Vocabulary
+    lasso: Lasso,
+    specification: Specification,
+    steps: Sequence[str],
+    vocabulary: Vocabulary,
+    *,
+    caption: bool = True,
 ) -> str:
     """The run frame by frame: what is observed, the step that reacts, and what it does.
 
     What is new in a frame is marked +, what has gone −. Where the rule is broken at some moment,
     its frame is red and the last one; otherwise the last moment leads back to the first of those
-    that repeat for ever.
+    that repeat for ever. With ``caption`` the rule stands above it.
     """
     moments = (*lasso.prefix, *lasso.cycle)
     bad = first_violation(
@@ -52,12 +57,12 @@ def counterexample_dot(
         body += _advance(number, following)
     body.append(_back(len(lasso.prefix), len(moments) - 1) if bad is None else _end(bad))
     text = specification.text or specification.formula
-    caption = label([*lines_of(f"{specification.id}: {text}", 90), " "], "n")
+    above = [*lines_of(f"{specification.id}: {text}", 90), " "] if caption else [""]
     return graph(
         specification.id,
         body,
         rankdir="LR",
-        label=caption,
+        label=label(above, "n"),
         labelloc="t",
         ranksep=0.35,
         nodesep=0.15,
