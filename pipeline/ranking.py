@@ -84,7 +84,7 @@ def margin_road(one: Ranked, other: Ranked) -> float | None:
 
     A rule kept or the manoeuvre made counts 1, success 1 more; being readable counts 1.
     """
-    if not one.parsed or (not other.success and not other.parsed and not one.parsed):
+    if not one.parsed:
         return None
     if not other.parsed:
         return 3.0 if one.success else 1.0
