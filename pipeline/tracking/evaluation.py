@@ -113,10 +113,10 @@ def _counterexample_cells(shown: Shown, film: str) -> dict[str, Cell | Picture]:
     return {
         "task": shown.row.get("task"),
         "rule": shown.rule,
-        "says": shown.text,
         "what happens": shown.explanation,
-        "answer": shown.row.get("text"),
         "film": Picture(film),
+        "answer": shown.row.get("text"),
+        "the rule says": shown.text,
     }
 
 

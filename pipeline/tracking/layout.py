@@ -106,7 +106,7 @@ def open_run(folder: Path) -> RunFolder:
     if not file.is_file():
         raise InputError("not the folder of a run", file=folder, remedy="it lacks run.json")
     try:
-        description = json.loads(file.read_text())
+        description = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"not valid JSON: {error}", file=file) from None
     config = folder / "config.yaml"
@@ -125,7 +125,7 @@ def finished(folder: Path) -> list[Place]:
 def _place(root: Path, folder: Path) -> Place | None:
     """None if the stage has not finished."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     path = folder.relative_to(root).as_posix()

@@ -62,7 +62,7 @@ class Ledger:
 
     def _read(self) -> dict[str, Any]:
         try:
-            stores = json.loads(self._file.read_text())["stores"]
+            stores = json.loads(self._file.read_text(encoding="utf-8"))["stores"]
             return {store: dict(entry) for store, entry in stores.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Lost or damaged: the store's tags say the same.

@@ -117,7 +117,7 @@ def _verify(run: RunFolder, place: Place) -> Content:
         found += verdict_points(f"samples_{origin}", chosen, place.round)
     return Content(
         metrics=tuple(found),
-        parent_metrics=_values(found),
+        parent_metrics=_essential(found),
         datasets=data(f"verdicts of {place.title}", file, "verdicts"),
         tables={"tables/verdicts.json": answers_table(answers, known)},
         files=_existing({"data/verdicts.jsonl": file}),
@@ -140,7 +140,7 @@ def _repair(run: RunFolder, place: Place) -> Content:
     originals = {row["id"]: row for row in read_rows(place.beside("generate") / "answers.jsonl")}
     return Content(
         metrics=tuple(found),
-        parent_metrics=_values(found),
+        parent_metrics=_essential(found),
         datasets=data(f"answers of {place.title}", file, "repaired"),
         tables={"tables/repairs.json": repairs_table(repaired, known, originals)},
         files=_existing(
@@ -149,9 +149,8 @@ def _repair(run: RunFolder, place: Place) -> Content:
     )
 
 
-def _values(found: Iterable[Point]) -> tuple[Point, ...]:
-    """Without bounds of intervals."""
-    return tuple(p for p in found if essential(p) and not p.key.startswith("interval/"))
+def _essential(found: Iterable[Point]) -> tuple[Point, ...]:
+    return tuple(point for point in found if essential(point))
 
 
 def _rank(run: RunFolder, place: Place) -> Content:

@@ -77,7 +77,7 @@ def register(store: Store, run: RunFolder, place: Place) -> str | None:
         _ensure(store, name)
         version = store.client.create_model_version(
             name,
-            source=f"models:/{models[0].model_id}",
+            source=store.source(models[0]),
             run_id=trained.info.run_id,
             tags=tags,
             model_id=models[0].model_id,

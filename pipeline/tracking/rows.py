@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import files
 from pipeline.tracking.content import Cell, Data, Table
 
 MAX_ROWS = 2000
@@ -17,14 +18,12 @@ Row = Mapping[str, Any]
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file; none if there is no such file."""
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+    return files.read_rows(file) if file.is_file() else []
 
 
 def read_object(file: Path) -> dict[str, Any]:
     """A JSON object; empty if there is no such file."""
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def data(name: str, file: Path, context: str) -> tuple[Data, ...]:

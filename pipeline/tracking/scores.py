@@ -64,11 +64,17 @@ def headline(scores: Scores, step: int) -> list[Point]:
 
 
 def essential(point: Point) -> bool:
-    """Whether the run of the whole pipeline shows it: no constants, and nothing of one seed."""
+    """Whether the run of the whole pipeline shows it, beside the evaluation itself.
+
+    It has a chart for each metric: constants, single seeds, bounds of intervals and the rarer
+    verdicts would hide the rest.
+    """
     *groups, name = point.key.split("/")
-    group = groups[-1] if groups else ""
-    baseline = group.startswith(("always_", "seed_"))
-    return not baseline and name not in ("answers", "distinct_controllers")
+    if groups and (groups[0] == "interval" or groups[0].startswith(("always_", "seed_"))):
+        return False
+    if groups and groups[0] == "spec":
+        return name in ("satisfied", "violated")
+    return name not in ("answers", "distinct_controllers")
 
 
 def rule_points(scores: Scores, step: int) -> list[Point]:

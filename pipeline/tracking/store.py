@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pipeline.tracking.connection import database_file, make_client
 from pipeline.tracking.content import Adapter, Content, Data, GridImage, Point
@@ -50,6 +51,7 @@ class Store:
 
     def __init__(self, uri: str, experiment: str) -> None:
         self.client = make_client(uri)
+        self.is_database = urlsplit(uri).scheme not in ("http", "https")
         self.experiment = self._experiment(uri, experiment)
 
     def _experiment(self, uri: str, name: str) -> str:
@@ -187,6 +189,14 @@ class Store:
         return self.client.search_logged_models(
             [self.experiment], filter_string=f"source_run_id = '{run_id}'"
         )
+
+    def source(self, model: LoggedModel) -> str:
+        """Where a version of a registered model is to find its files.
+
+        By its id on a server, which refuses paths; by its folder in a database, where mlflow would
+        look the id up in whatever store is the process's default.
+        """
+        return model.artifact_location if self.is_database else f"models:/{model.model_id}"
 
     def _metrics(
         self,
