@@ -9,13 +9,13 @@ falls within that distance (about 1e-6 in float32, 1e-2 in bfloat16) of a bounda
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pipeline.reading import read_prompts
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ Finish = Literal["stop", "list_end", "grammar", "length"]
 allows no more; it reached the limit of tokens (and was not complete: within a grammar, what the
 text of such an answer holds is its longest beginning that is a sentence of the grammar)."""
 
-_OLD_CACHE_ARGUMENT = "past_key_values"
+_BLOCK = 256
 _NUMBERED = re.compile(r"^\s*\d+\s*[.):]", re.MULTILINE)
 _AFTER_LIST = re.compile(r"\n[ \t]*\n[ \t]*(?![\s\d*#-])\S")
 
@@ -125,13 +125,27 @@ def _head(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torc
 
 
 def _invert(weights: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """The column [rows] of ``weights`` [rows, columns] at which ``drawn`` [rows, 1] falls."""
     import torch
 
-    cumulative = weights.cumsum(dim=-1, dtype=torch.float64)
-    found = torch.searchsorted(cumulative, drawn * cumulative[:, -1:], right=True)
-    # Rounding of the product may step past the last token with weight.
-    last = weights.shape[-1] - 1 - (weights.flip(-1) > 0).int().argmax(dim=-1)
-    return torch.minimum(found[:, 0], last)
+    # By blocks and then within one: a running sum in float64 over a whole vocabulary takes a
+    # tenth of a forward pass.
+    if missing := -weights.shape[-1] % _BLOCK:
+        weights = torch.nn.functional.pad(weights, (0, missing))
+    blocks = weights.unflatten(-1, (-1, _BLOCK))
+    upto = blocks.double().sum(dim=-1).cumsum(dim=-1)
+    total = upto[:, -1:].contiguous()
+    target = drawn * total
+    # Rounding of the product may step past the last block, and the token, with weight.
+    block = torch.minimum(
+        torch.searchsorted(upto, target, right=True), torch.searchsorted(upto, total)
+    )
+    within = blocks.gather(1, block[..., None].expand(-1, -1, _BLOCK))[:, 0]
+    before = torch.nn.functional.pad(upto, (1, 0)).gather(1, block)
+    cumulative = before + within.cumsum(dim=-1, dtype=torch.float64)
+    found = torch.searchsorted(cumulative, target, right=True)[:, 0]
+    last = _BLOCK - 1 - (within.flip(-1) > 0).int().argmax(dim=-1)
+    return block[:, 0] * _BLOCK + torch.minimum(found, last)
 
 
 def sample_batch(
@@ -144,7 +158,7 @@ def sample_batch(
     constraint: Constraint | None = None,
     on_token: Callable[[int], None] = lambda _rows: None,
 ) -> list[Completion]:
-    """Sample all requests together; equal prompts are read by the model only once.
+    """Sample all requests together; what prompts share is read by the model only once.
 
     Answers that end leave the batch at once. Memory grows with rows x (prompt + new tokens).
 
@@ -164,7 +178,9 @@ def sample_batch(
     finished: dict[int, Completion] = {}
     live = list(range(len(requests)))
     with torch.inference_mode():
-        logits, cache, mask = _prefill(network, requests, tokenizer.pad_token_id or 0)
+        logits, context = read_prompts(
+            network, [request.ids for request in requests], tokenizer.pad_token_id or 0
+        )
         while True:
             if constraint:
                 constraint.mask(live, logits)
@@ -183,12 +199,20 @@ def sample_batch(
             if not keep:
                 return [finished[i] for i in range(len(requests))]
             if len(keep) < len(live):
-                rows = torch.tensor(keep, device=logits.device)
-                cache.batch_select_indices(rows)
-                mask = mask[rows] if mask is not None else None
+                keep = _closed_up(keep)
+                context.select(torch.tensor(keep, device=logits.device))
                 live = [live[row] for row in keep]
-            tokens = torch.tensor([[sampled[i][-1]] for i in live], device=logits.device)
-            logits, mask = _forward(network, tokens, cache, mask)
+            logits = context.read(network, [sampled[i][-1:] for i in live])[:, -1]
+
+
+def _closed_up(rows: Sequence[int]) -> list[int]:
+    """``rows`` in an order that leaves most of them where they are: the last ones fill the gaps.
+
+    The cache then moves no more rows than have left the batch.
+    """
+    staying = {row for row in rows if row < len(rows)}
+    late = iter([row for row in rows if row >= len(rows)])
+    return [row if row in staying else next(late) for row in range(len(rows))]
 
 
 def _finish(
@@ -227,68 +251,3 @@ def _completion(
 
 def _text(tokenizer: Any, ids: list[int]) -> str:
     return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def _prefill(
-    network: Any, requests: Sequence[Request], pad: int
-) -> tuple[torch.Tensor, Any, torch.Tensor | None]:
-    """Logits [rows, vocabulary] after the prompts, their cache, and the mask of padding.
-
-    Each distinct prompt is one row of the forward pass, padded on the left; the cache is then
-    expanded to one row per request. Without padding there is no mask: attention is faster so.
-    """
-    import torch
-
-    from pipeline.growing_cache import growing_cache
-
-    distinct = list(dict.fromkeys(request.ids for request in requests))
-    width = max(len(ids) for ids in distinct)
-    device = network.device
-    tokens = torch.tensor(
-        [[pad] * (width - len(ids)) + list(ids) for ids in distinct], device=device
-    )
-    mask = None
-    if any(len(ids) < width for ids in distinct):
-        mask = torch.tensor(
-            [[0] * (width - len(ids)) + [1] * len(ids) for ids in distinct], device=device
-        )
-    cache = growing_cache(network.config)
-    logits, _ = _forward(network, tokens, cache, mask, prompt=True)
-    row_of = {ids: row for row, ids in enumerate(distinct)}
-    rows = torch.tensor([row_of[request.ids] for request in requests], device=device)
-    cache.batch_select_indices(rows)
-    return logits[rows], cache, mask[rows] if mask is not None else None
-
-
-def _forward(
-    network: Any,
-    tokens: torch.Tensor,
-    cache: Any,
-    mask: torch.Tensor | None,
-    prompt: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Logits [rows, vocabulary] after the last of ``tokens`` [rows, length]; the new mask."""
-    import torch
-
-    positions = None
-    if mask is not None:
-        if not prompt:
-            mask = torch.cat([mask, mask.new_ones(mask.shape[0], tokens.shape[1])], dim=-1)
-        positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-    output = network(
-        input_ids=tokens,
-        attention_mask=mask,
-        position_ids=positions,
-        use_cache=True,
-        logits_to_keep=1,
-        **{cache_argument(type(network)): cache},
-    )
-    return output.logits[:, -1], mask
-
-
-@functools.cache
-def cache_argument(network: type) -> str:
-    """What the network calls its cache: transformers 5.24 began to rename it."""
-    return (
-        "cache" if "cache" in inspect.signature(network.forward).parameters else _OLD_CACHE_ARGUMENT
-    )

@@ -41,9 +41,19 @@ class GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep the rows named, which may repeat."""
-        super().batch_select_indices(indices)
-        self._buffers = None
+        """Keep the rows named, which may repeat; in place if none is needed after its place."""
+        count = len(indices)
+        moved = (indices != torch.arange(count, device=indices.device)).nonzero()[:, 0]
+        if self._buffers is None or bool((indices[moved] < count).any()):
+            super().batch_select_indices(indices)
+            self._buffers = None
+            return
+        for buffer in self._buffers:
+            buffer[moved] = buffer[indices[moved]]
+        keys, values = (buffer[:count] for buffer in self._buffers)
+        used = self.get_seq_length()
+        self._buffers = keys, values
+        self.keys, self.values = keys[:, :, :used], values[:, :, :used]
 
 
 def growing_cache(config: Any) -> DynamicCache:

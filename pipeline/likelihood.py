@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.prompts import Prompt, chat_text
+from pipeline.reading import read_beginnings
 
 if TYPE_CHECKING:
     import torch
@@ -81,44 +81,24 @@ def _tokens(model: LanguageModel, said: Said) -> tuple[list[int], list[int]]:
 
 
 def _scored(model: LanguageModel, rows: Sequence[tuple[list[int], list[int]]]) -> list[list[float]]:
-    """One forward pass; the beginning that all prompts share is read once."""
+    """One forward pass over what the prompts do not share and over the answers."""
     import torch
 
-    from pipeline.decoding import cache_argument
-    from pipeline.growing_cache import growing_cache
-
-    network = model.model
-    shared = _shared([prompt[:-1] for prompt, _ in rows])
-    rest = [[*prompt[shared:], *answer] for prompt, answer in rows]
-    width = max(map(len, rest))
-    # Padding on the right comes after everything that is scored: no mask is needed.
-    tokens = torch.tensor([row + [0] * (width - len(row)) for row in rest], device=network.device)
-    first = min(len(prompt) for prompt, _ in rows) - 1 - shared
-    arguments: dict[str, Any] = {}
     with torch.inference_mode():
-        if shared:
-            cache = growing_cache(network.config)
-            arguments = {cache_argument(type(network)): cache, "use_cache": True}
-            start = torch.tensor([rows[0][0][:shared]], device=network.device)
-            network(input_ids=start, logits_to_keep=1, **arguments)
-            cache.batch_select_indices(torch.zeros(len(rows), dtype=torch.long))
-        output = network(input_ids=tokens, logits_to_keep=width - first, **arguments)
-        picked = _picked(output.logits[:, :-1], tokens[:, first + 1 :])
-    return [
-        picked[i, len(prompt) - shared - 1 - first :][: len(answer)].tolist()
-        for i, (prompt, answer) in enumerate(rows)
-    ]
+        context, lengths = read_beginnings(model.model, [tuple(prompt) for prompt, _ in rows])
+        rest = [[*prompt[n:], *answer] for (prompt, answer), n in zip(rows, lengths, strict=True)]
+        longest = max(len(answer) for _, answer in rows)
+        logits = context.read(model.model, rest, keep=longest + 1)
+        return [
+            _picked(predicted[longest - len(answer) : longest], answer)
+            for predicted, (_, answer) in zip(logits, rows, strict=True)
+        ]
 
 
-def _shared(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the beginning that all rows have in common."""
-    same = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
-    return sum(1 for _ in same)
-
-
-def _picked(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities of ``tokens`` [rows, length] under ``logits`` [rows, length, words]."""
+def _picked(logits: torch.Tensor, tokens: Sequence[int]) -> list[float]:
+    """Log-probabilities of ``tokens`` under ``logits`` [tokens, vocabulary]."""
     import torch
 
-    chosen = logits.gather(-1, tokens[..., None])[..., 0].float()
-    return chosen - torch.stack([row.float().logsumexp(-1) for row in logits])
+    logits = logits.float()
+    chosen = logits.gather(-1, torch.tensor(tokens, device=logits.device).long()[:, None])[:, 0]
+    return (chosen - logits.logsumexp(-1)).tolist()
