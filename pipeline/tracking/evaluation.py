@@ -48,11 +48,12 @@ def evaluate(run: RunFolder, place: Place) -> Content:
     vocabulary = _vocabulary(run)
     step, split = place.round, shown_split(splits)
     groups = {**splits, **_others(summary)}
-    found = [
+    shown_scores = splits.get(split) or {}
+    found = headline(shown_scores, step)
+    found += [
         point for name, scores in groups.items() for point in summary_points(name, scores, step)
     ]
-    shown_scores = splits.get(split) or {}
-    found += [*headline(shown_scores, step), *rule_points(shown_scores, step)]
+    found += rule_points(shown_scores, step)
     found += _single(summary, step)
     drawn = _draw(run, answers, split, vocabulary)
     tables = {

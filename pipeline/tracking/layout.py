@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,11 @@ class Place:
     def ended(self) -> int:
         """Milliseconds since 1970."""
         return self.started + int(1000 * float(self.manifest.get("seconds") or 0))
+
+    @property
+    def finished_at(self) -> str:
+        """When it ended, in UTC: ``2026-01-31 10:20:30``."""
+        return datetime.fromtimestamp(self.ended / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
     def beside(self, stage: str) -> Path:
         """Folder of another stage of the same round or variant."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.models import DEFAULT_MODEL
 from pipeline.tracking.content import Adapter, Content, Data, Point, Table
 from pipeline.tracking.evaluation import evaluate
 from pipeline.tracking.layout import Place, RunFolder
@@ -92,7 +93,6 @@ def _generate(run: RunFolder, place: Place) -> Content:
     found = tuple(points(counts, place.round))
     return Content(
         metrics=found,
-        parent_metrics=found,
         datasets=data(f"answers of {place.title}", file, "generated"),
         tables={"tables/answers.json": answers_table(answers, {})},
         files=_existing(
@@ -184,7 +184,7 @@ def _train(run: RunFolder, place: Place) -> Content:
         Point(f"training/{key}", value, int(row.get("step", number_of)))
         for number_of, row in enumerate(curves, start=1)
         for key, raw in row.items()
-        if key != "step" and (value := number(raw)) is not None
+        if key not in ("step", "epoch") and (value := number(raw)) is not None
     ]
     last = curves[-1] if curves else {}
     final = {
@@ -192,7 +192,11 @@ def _train(run: RunFolder, place: Place) -> Content:
         **(summary.get("final") or {}),
         **{k: summary.get(k) for k in ("pairs", "steps")},
     }
-    end = {f"training/final_{key}": value for key, value in final.items() if key != "step"}
+    end = {
+        f"training/final_{key}": value
+        for key, value in final.items()
+        if key not in ("step", "epoch")
+    }
     adapter = place.folder / "adapter"
     pairs = place.beside("rank") / "pairs.jsonl"
     return Content(
@@ -215,7 +219,9 @@ def _adapter(run: RunFolder, place: Place, folder: Path) -> Adapter:
         folder,
         str(outputs.get(_WEIGHTS, "")),
         {
-            "base_model": str(run.setting("model", "name", "")),
+            "base_model": str(run.setting("model", "name", DEFAULT_MODEL)),
+            "prompt": str(run.setting("tasks", "prompt", "observed")),
+            "vocabulary": str(run.setting("tasks", "vocabulary", "driving")),
             "semantics": str(run.setting("tasks", "semantics", "")),
             "method": str(run.setting("train", "method", "")),
             "round": str(place.round),

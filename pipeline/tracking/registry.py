@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking.layout import Place, RunFolder
 from pipeline.tracking.rows import read_object
-from pipeline.tracking.scores import number
+from pipeline.tracking.scores import number, percent
 from pipeline.tracking.store import RUN, Store
 from verifier.errors import InputError
 from verifier.semantics import load_semantics
 
 if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _DECIDED = "alias"
+_VERSIONS = "mlflow.modelVersions"
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,21 @@ def register(store: Store, run: RunFolder, place: Place) -> str | None:
             description=_description(run, selected),
             await_creation_for=30,
         )
+    _link(store, models[0], name, version.version)
     if _DECIDED not in version.tags:
         alias, why = _alias(store, name, selected, tags)
         store.client.set_registered_model_alias(name, alias, version.version)
         store.client.set_model_version_tag(name, version.version, "alias_reason", why)
         store.client.set_model_version_tag(name, version.version, _DECIDED, alias)
     return str(version.version)
+
+
+def _link(store: Store, model: LoggedModel, name: str, version: str) -> None:
+    """Let the logged model's page show its version, as ``mlflow.register_model`` does."""
+    shown = json.loads(model.tags.get(_VERSIONS, "[]"))
+    entry = {"name": name, "version": int(version)}
+    if entry not in shown:
+        store.client.set_logged_model_tags(model.model_id, {_VERSIONS: json.dumps([*shown, entry])})
 
 
 def _tags(run: RunFolder, place: Place, selected: Selected, adapter: str) -> dict[str, str]:
@@ -109,12 +120,9 @@ def _tags(run: RunFolder, place: Place, selected: Selected, adapter: str) -> dic
         "gate": "passed" if selected.passed else "failed",
     }
     for key, value in selected.scores.items():
-        if isinstance(value, Mapping):
-            for end, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
-                if number(value.get(end)) is not None:
-                    tags[f"{key}{suffix}"] = f"{value[end]:.6g}"
-        elif number(value) is not None:
-            tags[key] = f"{value:.6g}"
+        rate = number(value.get("value")) if isinstance(value, Mapping) else None
+        if rate is not None:
+            tags[key] = f"{rate:.6g}"
     return tags
 
 
@@ -135,7 +143,14 @@ def _limit(run: RunFolder) -> str:
 
 def _description(run: RunFolder, selected: Selected) -> str:
     gate = "passed" if selected.passed else f"failed: {'; '.join(selected.reasons)}"
-    return f"{selected.name} of the run {run.name}. Gate {gate}."
+    lines = [
+        f"* {key.replace('_', ' ')}: {percent(value)}"
+        for key, value in selected.scores.items()
+        if isinstance(value, Mapping)
+    ]
+    split = run.setting("select", "split", "validation")
+    head = f"The adapter of {selected.name} of the run {run.name}. Gate {gate}."
+    return "\n".join([head, "", f"On the split {split}, with 95 % intervals:", "", *lines])
 
 
 def _version(store: Store, name: str, tags: Mapping[str, str]) -> ModelVersion | None:

@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.tracking.connection import database_file, make_client
 from pipeline.tracking.content import Adapter, Content, Data, GridImage, Point
+from pipeline.tracking.flavour import describe_model
 from pipeline.tracking.layout import Place, RunFolder
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ RUN, PLACE, HASH = "specdrive.run", "specdrive.place", "specdrive.outputs"
 
 PIPELINE = "pipeline"
 """The place of the run that stands for all stages together."""
-
-ADAPTER = "adapter"
-"""Name of a stage's logged model: ``runs:/ID/adapter`` finds it."""
 
 _EXPERIMENT = {
     "mlflow.experimentKind": "custom_model_development",
@@ -307,14 +305,23 @@ class Store:
         """The adapter as a logged model of the run; its id."""
         model = self.client.create_logged_model(
             self.experiment,
-            name=ADAPTER,
+            name=_model_name(place),
             source_run_id=run_id,
             tags={"adapter_sha256": adapter.sha256, "trained_by": place.title},
             params=dict(adapter.parameters),
             model_type="lora-adapter",
         )
         with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "MLmodel").write_text(_mlmodel(model.model_id, run_id, adapter.parameters))
+            Path(folder, "MLmodel").write_text(
+                describe_model(
+                    _model_name(place),
+                    model.model_id,
+                    run_id,
+                    place.finished_at,
+                    adapter.parameters,
+                ),
+                encoding="utf-8",
+            )
             self.client.log_model_artifacts(model.model_id, folder)
         self.client.log_model_artifacts(model.model_id, str(adapter.folder))
         self.client.finalize_logged_model(model.model_id, "READY")
@@ -331,17 +338,9 @@ def _origin(command: str) -> dict[str, str]:
     return {"mlflow.source.name": command, "mlflow.source.type": "LOCAL", "mlflow.user": user}
 
 
-def _mlmodel(model_id: str, run_id: str, parameters: Mapping[str, str]) -> str:
-    """The description that MLflow expects beside a model: an adapter in peft's format."""
-    import yaml
-
-    described: dict[str, Any] = {
-        "artifact_path": ADAPTER,
-        "flavors": {"peft": {"path": ".", **parameters}},
-        "model_id": model_id,
-        "run_id": run_id,
-    }
-    return yaml.safe_dump(described, sort_keys=True)
+def _model_name(place: Place) -> str:
+    """``adapter-round-01``, ``adapter-no_sft``: lists show nothing else of a logged model."""
+    return f"adapter-{place.variant or f'round-{place.round:02d}'}"
 
 
 def _thumbnail(png: bytes, size: int = 256) -> bytes:

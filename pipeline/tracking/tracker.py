@@ -25,6 +25,7 @@ from verifier.errors import InputError
 _PAUSE = 120.0
 """Seconds after which a store that failed is tried again while the run goes on."""
 
+_STOPPED = "KILLED"
 _REPORT = "report/index.html"
 _NOTE = "mlflow.note.content"
 _FILES = ("config.yaml", "run.json", _REPORT)
@@ -141,7 +142,7 @@ def sync(folder: Path | str, uri: str | None = None) -> SyncResult:
     address = resolve_uri(uri or run.setting("tracking", "uri"))
     over = (run.folder / "select" / "manifest.json").is_file()
     try:
-        return _Projector(run.folder, address).catch_up("FINISHED" if over else "KILLED")
+        return _Projector(run.folder, address).catch_up("FINISHED" if over else _STOPPED)
     except InputError:
         raise
     except Exception as error:
@@ -187,7 +188,9 @@ class _Projector:
             logged, already, failed = self._stages(store, run, entry, ledger)
             self._files(store, entry, ledger)
             self._describe(store, entry, ledger)
-            if status is not None and status != entry.status:
+            # Of a run that has stopped it may be known already that it failed.
+            keep = status == _STOPPED and entry.status == "FAILED"
+            if status is not None and status != entry.status and not keep:
                 self._end(store, entry, status)
                 ledger.save()
         return SyncResult(
