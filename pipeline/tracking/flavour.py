@@ -6,6 +6,7 @@ The logged model holds the adapter alone; the base is loaded as everywhere else,
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,14 @@ import yaml
 
 FLAVOUR = "specdrive"
 _INPUTS = ("prompt", "world")
+_PARAMETERS = (
+    ("temperature", "double", 0.0),
+    ("top_p", "double", 1.0),
+    ("max_new_tokens", "long", 160),
+    ("seed", "long", 0),
+)
+"""What may be set when it answers, with types and defaults: the fields of `Sampling`, by default
+the most probable tokens."""
 
 
 def describe_model(
@@ -35,13 +44,23 @@ def describe_model(
         "artifact_path": name,
         "flavors": {
             FLAVOUR: dict(parameters),
-            "python_function": {"loader_module": __name__, "data": "."},
+            "python_function": {
+                "loader_module": __name__,
+                "data": ".",
+                "python_version": platform.python_version(),
+            },
         },
         "model_id": model_id,
         "run_id": run_id,
         "signature": {
             "inputs": json.dumps(columns),
             "outputs": json.dumps([{"type": "string", "name": "answer", "required": True}]),
+            "params": json.dumps(
+                [
+                    {"name": name, "type": kind, "default": default, "shape": None}
+                    for name, kind, default in _PARAMETERS
+                ]
+            ),
         },
         "utc_time_created": created,
     }
@@ -70,7 +89,7 @@ class Writer:
         Args:
             model_input: A data frame, or mappings, with ``prompt`` (what to do, in words) and
                 ``world`` (a shipped one, or a file).
-            params: Fields of `pipeline.generation.Sampling`; by default the most probable tokens.
+            params: Fields of `pipeline.generation.Sampling`; see `_PARAMETERS` for the defaults.
 
         Raises:
             InputError: The base model, a world, the template or the vocabulary cannot be loaded.
@@ -96,7 +115,8 @@ class Writer:
             )
             for number, row in enumerate(_rows(model_input))
         ]
-        sampling = Sampling(**{"temperature": 0.0, **(params or {})})
+        defaults = {name: default for name, _, default in _PARAMETERS}
+        sampling = Sampling(**(defaults | dict(params or {})))
         return [answer.text for answer in generate(self._model, prompts, 1, sampling)]
 
     @cached_property
