@@ -1,4 +1,4 @@
-"""What a model thinks of given text: log-probabilities of answers, and divergence from another."""
+"""How far one model has moved from another, on answers that it gave itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.prompts import Prompt, chat_text
-from pipeline.reading import read_beginnings
+from pipeline.reading import Tokens, read_beginnings
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +29,17 @@ class Said:
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far one model is from another on answers that the first one gave, in nats.
+    """How far one model is from another, in nats.
+
+    The Kullback-Leibler divergence between the two distributions of the next token (at temperature
+    1) is computed exactly wherever an answer chose a token, then summed up over each answer. With
+    answers drawn at temperature 1 this estimates the divergence between whole answers, with less
+    noise than the log-ratio of their probabilities, and is never negative; with colder ones it is
+    the divergence along what the model usually says.
 
     Attributes:
-        per_answer: Mean log-ratio of the probabilities of a whole answer: an estimate of the
-            Kullback-Leibler divergence if the answers were drawn at temperature 1.
-        per_token: The same for each token.
+        per_answer: Mean over answers of the sum over their tokens.
+        per_token: Mean over all tokens.
         answers: How many there were.
     """
 
@@ -52,53 +57,49 @@ class Divergence:
 
 
 def divergence(model: LanguageModel, base: LanguageModel, said: Sequence[Said]) -> Divergence:
-    """Mean log-ratio of what ``model`` and ``base`` think of answers that ``model`` gave."""
-    ours, theirs = (log_probabilities(one, said) for one in (model, base))
-    ratios = [sum(a) - sum(b) for a, b in zip(ours, theirs, strict=True)]
-    tokens = sum(len(row) for row in ours)
-    return Divergence(sum(ratios) / len(ratios), sum(ratios) / tokens, len(ratios))
+    """The divergence of ``model`` from ``base`` along answers that ``model`` gave.
 
+    Both must have the same tokens. Texts are split into tokens anew, which may differ from the
+    tokens that were sampled.
 
-def log_probabilities(model: LanguageModel, said: Sequence[Said]) -> list[list[float]]:
-    """The log-probability of every token of each answer given its prompt, at temperature 1.
-
-    Texts are split into tokens anew, which may differ from the tokens that were sampled.
+    Args:
+        model: The model that has been tuned.
+        base: What it was tuned from.
+        said: At least one answer.
     """
     rows = [_tokens(model, one) for one in said]
-    return [
-        row
-        for start in range(0, len(rows), _BATCH)
-        for row in _scored(model, rows[start : start + _BATCH])
-    ]
+    total = 0.0
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        both = zip(_predicted(model, batch), _predicted(base, batch), strict=True)
+        total += sum(_divergence(ours, theirs) for ours, theirs in both)
+    tokens = sum(len(answer) for _, answer in rows)
+    return Divergence(total / len(rows), total / max(1, tokens), len(rows))
 
 
-def _tokens(model: LanguageModel, said: Said) -> tuple[list[int], list[int]]:
-    def ids(text: str) -> list[int]:
-        return list(model.tokenizer(text, add_special_tokens=False).input_ids)
+def _tokens(model: LanguageModel, said: Said) -> tuple[Tokens, Tokens]:
+    def ids(text: str) -> Tokens:
+        return tuple(model.tokenizer(text, add_special_tokens=False).input_ids)
 
-    end = [model.tokenizer.eos_token_id] if said.ended else []
-    return ids(chat_text(model.tokenizer, said.prompt)), ids(said.text) + end
+    end = (model.tokenizer.eos_token_id,) if said.ended else ()
+    return ids(chat_text(model.tokenizer, said.prompt)), (*ids(said.text), *end)
 
 
-def _scored(model: LanguageModel, rows: Sequence[tuple[list[int], list[int]]]) -> list[list[float]]:
-    """One forward pass over what the prompts do not share and over the answers."""
+def _predicted(model: LanguageModel, rows: Sequence[tuple[Tokens, Tokens]]) -> list[torch.Tensor]:
+    """For each answer the logits [tokens, vocabulary] from which its tokens are drawn."""
     import torch
 
     with torch.inference_mode():
-        context, lengths = read_beginnings(model.model, [tuple(prompt) for prompt, _ in rows])
-        rest = [[*prompt[n:], *answer] for (prompt, answer), n in zip(rows, lengths, strict=True)]
+        context, lengths = read_beginnings(model.model, [prompt for prompt, _ in rows])
+        rest = [(*prompt[n:], *answer) for (prompt, answer), n in zip(rows, lengths, strict=True)]
         longest = max(len(answer) for _, answer in rows)
         logits = context.read(model.model, rest, keep=longest + 1)
-        return [
-            _picked(predicted[longest - len(answer) : longest], answer)
-            for predicted, (_, answer) in zip(logits, rows, strict=True)
-        ]
+    return [
+        row[longest - len(answer) : longest] for row, (_, answer) in zip(logits, rows, strict=True)
+    ]
 
 
-def _picked(logits: torch.Tensor, tokens: Sequence[int]) -> list[float]:
-    """Log-probabilities of ``tokens`` under ``logits`` [tokens, vocabulary]."""
-    import torch
-
-    logits = logits.float()
-    chosen = logits.gather(-1, torch.tensor(tokens, device=logits.device).long()[:, None])[:, 0]
-    return (chosen - logits.logsumexp(-1)).tolist()
+def _divergence(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """KL(ours || theirs) in nats, summed over rows; both logits [rows, vocabulary]."""
+    p, q = (logits.float().log_softmax(dim=-1) for logits in (ours, theirs))
+    return float((p.exp() * (p - q)).sum(dim=-1).clamp(min=0).double().sum())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.models import LanguageModel
@@ -14,16 +15,27 @@ TOKENS = 4096
 _WINDOW = 512
 _BATCH = 2
 # Prose of the language reference, in every Python from 3.11; other versions word it differently,
-# so that only perplexities of one Python version compare.
+# so that only perplexities of one Python version compare (their hashes tell).
 _TOPICS = ("objects", "execmodel", "types", "specialnames")
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Perplexity on a text, and the number of tokens that were predicted."""
+    """Perplexity on a text.
+
+    Attributes:
+        value: exp of the mean negative log-likelihood per token.
+        tokens: How many were predicted.
+        text: ``sha256:...`` of the text: only perplexities on the same one compare.
+    """
 
     value: float
     tokens: int
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in summaries."""
+        return {"neutral": self.value, "tokens": self.tokens, "text": self.text}
 
 
 def neutral_text() -> str:
@@ -59,7 +71,8 @@ def perplexity(model: LanguageModel, text: str | None = None, tokens: int = TOKE
             )
             total += float(loss.double().sum())
     predicted = sum(len(window) - 1 for window in windows)
-    return Perplexity(math.exp(total / predicted), predicted)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Perplexity(math.exp(total / predicted), predicted, f"sha256:{digest}")
 
 
 def _batches(windows: list[list[int]]) -> list[list[list[int]]]:

@@ -1,9 +1,12 @@
 """Changes of a prompt under which a good answer should stay good: rewording and renaming.
 
 Rewording asks for the same in patterns that no task of the shipped bank follows. Renaming replaces
-the things that can be observed by others, consistently in prompt, world and rules (an isomorphic
-problem): a model that has learned to drive by what it is told can, one that has learned phrases by
-heart cannot.
+the things that can be observed by others, consistently in prompt, world and rules: a model that
+has learned to drive by what it is told can, one that has learned phrases by heart cannot.
+
+A renamed answer is read in the renamed words, and its controller is carried back to the original
+names: checking it in the original world under the original rules is the same as checking it in the
+renamed world under the renamed rules, because verdicts do not depend on names.
 """
 
 from __future__ import annotations
@@ -11,14 +14,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.prompts import Message, Prompt
-from pipeline.tasks import Task
+from pipeline.evaluation import Judge, Judged
+from pipeline.prompts import Message, Prompt, Template
+from pipeline.tasks import Task, task_prompt
 from verifier.controller import Controller
 from verifier.errors import InputError
 from verifier.semantics import Conditional
@@ -67,10 +71,6 @@ class Renaming:
     def apply(self, text: str) -> str:
         """The text with every renamed phrase replaced; a capital letter in front stays one."""
         return _replace(text, self.words)
-
-    def undo(self, text: str) -> str:
-        """The inverse of `apply`, for texts that it made."""
-        return _replace(text, {new: old for old, new in self.words.items()})
 
     def prompt(self, prompt: Prompt) -> Prompt:
         """The conversation, renamed throughout."""
@@ -146,7 +146,7 @@ class Renaming:
     def _noun(self, body: Mapping[str, Any]) -> dict[str, Any]:
         new = dict(body)
         own = [self.apply(word) for word in body["words"] if self.apply(word) != word]
-        new["words"] = own or body["words"]
+        new["words"] = list(dict.fromkeys(own)) or body["words"]
         if "at" in body:
             new["at"] = {k: [self.formula(f) for f in names] for k, names in body["at"].items()}
         if "shows" in body:
@@ -154,6 +154,58 @@ class Renaming:
         if "is" in body:
             new["is"] = self.formula(body["is"])
         return new
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A task asked for in another way.
+
+    Attributes:
+        task: The task; its wording is the one that is asked.
+        prompt: The conversation.
+        renaming: What the conversation's words have been replaced by, if they have.
+    """
+
+    task: Task
+    prompt: Prompt
+    renaming: Renaming | None = None
+
+    def judge(self, judge: Judge, text: str) -> Judged:
+        """The verdicts on an answer, read in the words of the conversation."""
+        if self.renaming is None:
+            return judge.judge(self.task, text)
+        alignment = self.renaming.align(text, judge.semantics.conditional)
+        return judge.judge_alignment(self.task, text, alignment)
+
+
+def paraphrased(
+    tasks: Sequence[Task], template: Template, vocabulary: Vocabulary
+) -> list[Variation]:
+    """Every task in other words.
+
+    Raises:
+        InputError: As `paraphrase`.
+    """
+    reworded = [paraphrase(task, vocabulary.name) for task in tasks]
+    return [Variation(task, task_prompt(task, template, vocabulary)) for task in reworded]
+
+
+def renamed(tasks: Sequence[Task], template: Template, vocabulary: Vocabulary) -> list[Variation]:
+    """Every task in other names; the renamings take turns.
+
+    Raises:
+        InputError: As `load_renamings`.
+    """
+    renamings = list(load_renamings(vocabulary).values())
+    return [
+        Variation(
+            dataclasses.replace(task, prompt=renaming.apply(task.prompt)),
+            renaming.prompt(task_prompt(task, template, vocabulary)),
+            renaming,
+        )
+        for i, task in enumerate(tasks)
+        for renaming in [renamings[i % len(renamings)]]
+    ]
 
 
 def load_renamings(vocabulary: Vocabulary) -> dict[str, Renaming]:

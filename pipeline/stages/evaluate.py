@@ -1,22 +1,24 @@
 """Stage ``evaluate``: what the round's model answers, judged on every split.
 
 Writes ``answers.jsonl`` (each answer with its verdicts and controller), ``robustness.jsonl`` (the
-same for reworded and renamed tasks) and ``summary.json``. Nothing in them depends on time or on
-where an interrupted stage was resumed.
+same for paraphrased and renamed tasks, once each) and ``summary.json``. Nothing in them depends on
+time or on where an interrupted stage was resumed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters import adapter_hash
 from pipeline.evaluation import Judge, Judged, Summary, best, summarize, trivial_answers
 from pipeline.files import write_text
-from pipeline.prompts import Template, load_template
+from pipeline.prompts import Prompt, Template, load_template
 from pipeline.statistics import wilson
 from pipeline.tasks import Task, load_tasks, task_prompt
 from verifier.controller import controller_to_json
@@ -45,15 +47,19 @@ class Evaluated:
         seed: The sampling seed it was drawn with.
         answer: What was sampled.
         judged: What it is worth.
+        prompt: The conversation.
+        variation: How the task was changed; empty if it was asked as it stands.
     """
 
     id: str
     seed: int
     answer: Answer
     judged: Judged
+    prompt: Prompt
+    variation: Mapping[str, str | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """One row of ``answers.jsonl``."""
+        """One row of ``answers.jsonl`` or ``robustness.jsonl``."""
         task, controller = self.judged.task, self.judged.controller
         return {
             "id": self.id,
@@ -70,7 +76,39 @@ class Evaluated:
             "sampling": self.answer.sampling,
             "verdict": {"answer": self.id, "task": task.id, **self.judged.to_json()},
             "controller_json": controller_to_json(controller) if controller else None,
+            **self.variation,
         }
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What every answer of a round is sampled and judged with."""
+
+    context: StageContext
+    model: LanguageModel
+    judge: Judge
+    template: Template
+
+    def sampling(self, seed: int) -> Sampling:
+        from pipeline.generation import Sampling
+
+        settings = self.context.config.evaluate
+        return Sampling(settings.temperature, 1.0, settings.max_new_tokens, seed)
+
+    def answers(
+        self, prompts: Sequence[Prompt], samples: int, seed: int, on_answers: Callable[[int], None]
+    ) -> list[Answer]:
+        """Sampled answers in order; those of an interrupted attempt are not sampled again."""
+        from pipeline.chunks import sample_in_chunks
+
+        folder = self.context.partial / "answers"
+        sampling = self.sampling(seed)
+        return sample_in_chunks(
+            self.model, prompts, samples, sampling, folder, on_answers=on_answers
+        )
+
+    def id(self, kind: str, number: int) -> str:
+        return f"{kind}{self.context.round:02d}-{number:05d}"
 
 
 def run(context: StageContext) -> None:
@@ -79,7 +117,6 @@ def run(context: StageContext) -> None:
     Raises:
         InputError: Tasks, worlds or the model cannot be loaded; a file cannot be written.
     """
-    from pipeline.generation import Sampling
     from pipeline.models import load_model
 
     settings, tasks_config = context.config.evaluate, context.config.tasks
@@ -88,30 +125,18 @@ def run(context: StageContext) -> None:
     trained_in = {task.world for task in bank if task.split == "train"}
     limit = settings.limit if settings.limit is not None else tasks_config.limit
     tasks = _chosen(bank, settings.splits, limit)
-    template = load_template(tasks_config.prompt)
-    judge = Judge(words, load_semantics(tasks_config.semantics))
     adapter = context.inputs.get("adapter")
-    model = load_model(
-        context.config.model.name, context.config.model.device, context.config.model.dtype, adapter
-    )
+    of_model = context.config.model
+    model = load_model(of_model.name, of_model.device, of_model.dtype, adapter)
+    judge = Judge(words, load_semantics(tasks_config.semantics))
+    evaluation = _Evaluation(context, model, judge, load_template(tasks_config.prompt))
 
-    def sampling(seed: int) -> Sampling:
-        return Sampling(settings.temperature, 1.0, settings.max_new_tokens, seed)
-
-    evaluated = _sample(
-        model,
-        tasks,
-        template,
-        judge,
-        settings.samples,
-        {seed: sampling(seed) for seed in settings.seeds},
-        context.partial / "answers",
-        f"e{context.round:02d}",
-        lambda done, total: context.report("evaluating", done, total),
-    )
+    evaluated = _sample(evaluation, tasks)
     _write_rows(context.work / "answers.jsonl", evaluated)
     headline = _of_split(evaluated, _HEADLINE) or evaluated
     asked = list(dict.fromkeys(item.judged.task for item in headline))
+    varied = _sample_variations(evaluation, asked) if settings.robustness else {}
+    _write_rows(context.work / "robustness.jsonl", chain.from_iterable(varied.values()))
     summary = {
         "model": model.hash,
         "adapter": adapter_hash(adapter) if adapter is not None else None,
@@ -120,14 +145,14 @@ def run(context: StageContext) -> None:
         "temperature": settings.temperature,
         "splits": {name: _summary(rows) for name, rows in _splits(evaluated, trained_in).items()},
         "best_of": _best_of(headline, settings.samples),
-        "paraphrased": None,
-        "renamed": None,
+        "paraphrased": _summary(varied["paraphrased"]) if varied else None,
+        "renamed": _summary(varied["renamed"]) if varied else None,
         "trivial": {
             name: summarize(judged).to_json()
             for name, judged in trivial_answers(judge, asked).items()
         },
-        "perplexity": None,
-        "kl": None,
+        "perplexity": _perplexity(evaluation) if settings.perplexity else None,
+        "kl": _divergence(evaluation, headline) if settings.perplexity else None,
         "per_seed": {
             str(seed): _rates([item for item in headline if item.seed == seed])
             for seed in settings.seeds
@@ -141,35 +166,113 @@ def _chosen(tasks: Sequence[Task], splits: Iterable[str], limit: int | None) -> 
     return [task for split in splits for task in [t for t in tasks if t.split == split][:limit]]
 
 
-def _sample(
-    model: LanguageModel,
-    tasks: Sequence[Task],
-    template: Template,
-    judge: Judge,
-    samples: int,
-    samplings: Mapping[int, Sampling],
-    folder: Path,
-    prefix: str,
-    report: Callable[[int, int], None],
-) -> list[Evaluated]:
-    from pipeline.chunks import sample_in_chunks
-
-    by_id = {task.id: task for task in tasks}
-    prompts = [task_prompt(task, template, judge.vocabulary) for task in tasks]
-    total, done = len(tasks) * samples * len(samplings), 0
+def _sample(evaluation: _Evaluation, tasks: Sequence[Task]) -> list[Evaluated]:
+    """Every task's answers with every seed, judged."""
+    judge, settings = evaluation.judge, evaluation.context.config.evaluate
+    prompts = [task_prompt(task, evaluation.template, judge.vocabulary) for task in tasks]
+    asked = {task.id: (task, prompt) for task, prompt in zip(tasks, prompts, strict=True)}
+    advance = _counter(
+        evaluation.context, "evaluating", len(tasks) * settings.samples * len(settings.seeds)
+    )
     result: list[Evaluated] = []
+    for seed in settings.seeds:
+        for answer in evaluation.answers(prompts, settings.samples, seed, advance):
+            task, prompt = asked[answer.task]
+            judged = judge.judge(task, answer.text)
+            result.append(Evaluated(evaluation.id("e", len(result)), seed, answer, judged, prompt))
+    return result
+
+
+def _sample_variations(
+    evaluation: _Evaluation, tasks: Sequence[Task]
+) -> dict[str, list[Evaluated]]:
+    """An answer to every task paraphrased, and one to every task renamed, with the first seed.
+
+    Nothing for a vocabulary for which there are no paraphrases and renamings.
+    """
+    from pipeline.robustness import has_robustness, paraphrased, renamed
+
+    judge, seed = evaluation.judge, evaluation.context.config.evaluate.seeds[0]
+    if not has_robustness(judge.vocabulary.name):
+        return {}
+    advance = _counter(evaluation.context, "paraphrased and renamed tasks", 2 * len(tasks))
+    result: dict[str, list[Evaluated]] = {}
+    for kind, vary in (("paraphrased", paraphrased), ("renamed", renamed)):
+        variations = vary(tasks, evaluation.template, judge.vocabulary)
+        prompts = [variation.prompt for variation in variations]
+        answers = evaluation.answers(prompts, 1, seed, advance)
+        result[kind] = [
+            Evaluated(
+                evaluation.id(kind[0], number),
+                seed,
+                answer,
+                variation.judge(judge, answer.text),
+                variation.prompt,
+                {
+                    "variation": kind,
+                    "renaming": variation.renaming.name if variation.renaming else None,
+                    "asked": variation.task.prompt,
+                },
+            )
+            for number, (variation, answer) in enumerate(zip(variations, answers, strict=True))
+        ]
+    return result
+
+
+def _perplexity(evaluation: _Evaluation) -> dict[str, Any]:
+    from pipeline.perplexity import perplexity
+
+    def measured() -> dict[str, Any]:
+        evaluation.context.report("perplexity on neutral text", 0, 1)
+        return perplexity(evaluation.model).to_json()
+
+    return _kept(evaluation.context.partial / "perplexity.json", measured)
+
+
+def _divergence(evaluation: _Evaluation, rows: Sequence[Evaluated]) -> dict[str, Any] | None:
+    """Divergence from the base along the first answer to each task; None for the base itself."""
+    from pipeline.likelihood import Said, divergence
+    from pipeline.models import load_model
+
+    if evaluation.model.adapter is None:
+        return None
+    first = evaluation.context.config.evaluate.seeds[0]
+
+    def measured() -> dict[str, Any]:
+        evaluation.context.report("divergence from the base", 0, 1)
+        said = [
+            Said(row.prompt, row.answer.text, row.answer.finish == "stop")
+            for row in rows
+            if row.seed == first and row.answer.sample == 0
+        ]
+        # A second copy of the weights, for as long as this takes: the adapter is merged into ours.
+        of_model = evaluation.context.config.model
+        base = load_model(of_model.name, of_model.device, of_model.dtype)
+        return divergence(evaluation.model, base, said).to_json()
+
+    return _kept(evaluation.context.partial / "divergence.json", measured)
+
+
+def _kept(file: Path, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A measurement from an interrupted attempt, else made now."""
+    with suppress(OSError, ValueError):
+        return json.loads(file.read_text(encoding="utf-8"))
+    result = measured()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(result) + "\n")
+    return result
+
+
+def _counter(context: StageContext, what: str, total: int) -> Callable[[int], None]:
+    """Called with how much more is done, it reports how much is done."""
+    done = 0
 
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        report(done, total)
+        context.report(what, done, total)
 
-    for seed, sampling in samplings.items():
-        answers = sample_in_chunks(model, prompts, samples, sampling, folder, on_answers=advance)
-        for answer in answers:
-            judged = judge.judge(by_id[answer.task], answer.text)
-            result.append(Evaluated(f"{prefix}-{len(result):05d}", seed, answer, judged))
-    return result
+    return advance
 
 
 def _splits(evaluated: Sequence[Evaluated], trained_in: set[str]) -> dict[str, list[Evaluated]]:
