@@ -32,7 +32,7 @@ INTERRUPTED = 130
 @click.command("run")
 @click.argument("config")
 @set_option
-@click.option("--resume", is_flag=True, help="Continue the run that is there; else start it.")
+@click.option("--resume", is_flag=True, help="Continue the run that is there, or start it.")
 @click.option(
     "--dir",
     "folder",
@@ -57,8 +57,14 @@ def command(
     """Sample, verify, repair, rank, train and evaluate, round by round; then report.
 
     CONFIG is a .yaml file, a name (quick, reproduce, llama2-7b), or a run's folder, whose
-    configuration is then used. A run that was stopped, by whatever means, goes on with --resume;
-    what is finished is not done again unless it depends on something that has changed.
+    configuration is then used.
+
+    A run that was stopped, by whatever means, goes on with --resume. What is finished is kept.
+    If the configuration, the model or a file that it names has changed since, the stages that
+    depend on the change are done again, and nothing else is; with --set train.beta=0.2, for
+    instance, everything from the first training on.
+
+    Exit codes: 0 the run is complete; 2 it cannot go on, one line says why; 130 interrupted.
     """
     from pipeline.config import load_config
     from pipeline.runs.folder import is_run
@@ -100,14 +106,21 @@ def _to_json(outcome: Outcome) -> dict[str, Any]:
 
 def _print(outcome: Outcome) -> None:
     from rich.padding import Padding
-    from rich.text import Text
 
-    from pipeline.runs.tables import scores_view
+    from pipeline.runs.tables import labelled, scores_view
     from pipeline.tables import make_console
 
     console = make_console()
-    console.print(scores_view(outcome.run, outcome.steps))
+    run = outcome.run
+    if not outcome.carried_out:
+        console.print(f"{run.path} is complete: nothing had to be done", style="dim")
+    console.print(scores_view(run, outcome.steps))
+    places = {"results": f"{run.path}   (specdrive runs show {run.path})"}
     if outcome.report is not None:
-        console.print(
-            Padding(Text.assemble(("report  ", "dim"), str(outcome.report.resolve())), (0, 0, 1, 0))
-        )
+        places["report"] = str(outcome.report.resolve())
+    if outcome.store is not None:
+        is_server = outcome.store.startswith(("http://", "https://"))
+        view = "" if is_server else "mlflow ui --backend-store-uri "
+        places["mlflow"] = f"{view}{outcome.store}"
+    for label, what in places.items():
+        console.print(Padding(labelled(label, what), 0))

@@ -90,9 +90,14 @@ def show(run: str, pair: str | None, whole_config: bool, as_json: bool) -> None:
 @command.command("diff")
 @click.argument("first")
 @click.argument("second")
+@click.option("--all", "everything", is_flag=True, help="Every split, with intervals.")
 @options.json_option
-def diff(first: str, second: str, as_json: bool) -> None:
-    """How two runs differ in configuration and in scores."""
+def diff(first: str, second: str, everything: bool, as_json: bool) -> None:
+    """How two runs differ in configuration and in scores.
+
+    Changes are in percentage points; they stand out where the two 95 % intervals have nothing in
+    common.
+    """
     from pipeline.runs.comparison import config_differences, score_changes
     from pipeline.runs.folder import open_run
     from pipeline.tables import make_console
@@ -108,7 +113,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
         }
         options.print_json(found)
     else:
-        make_console().print(_comparison(one, two, differences, changes))
+        make_console().print(_comparison(one, two, differences, changes, everything))
 
 
 @command.command("sync")
@@ -182,7 +187,8 @@ def _states(run: RunFolder, steps: tuple[Step, ...]) -> list[State]:
 
 
 def _details(run: RunFolder, steps: tuple[Step, ...]) -> dict[str, Any]:
-    from pipeline.runs.scores import fact, model_scores, scores_json, selection, step_seconds
+    from pipeline.runs.facts import fact
+    from pipeline.runs.scores import model_scores, scores_json, selection, step_seconds
 
     return {
         **_overview(run),
@@ -211,12 +217,11 @@ def _page(run: RunFolder, steps: tuple[Step, ...]) -> RenderableType:
 
     from pipeline.runs.comparison import non_defaults
     from pipeline.runs.folder import is_locked
-    from pipeline.runs.tables import scores_view, states_view, values_table
+    from pipeline.runs.tables import labelled, moment, scores_view, states_view, values_table
 
     state = "  running" if is_locked(run.path) else ""
-    head = Text.assemble(
-        (run.info["name"], "bold"), f"  {run.path}  {run.info['created']}", (state, "cyan")
-    )
+    made = f"  {run.path}  made {moment(run.info['created'])} UTC"
+    head = Text.assemble((run.info["name"], "bold"), (made, "dim"), (state, "cyan"))
     settings = non_defaults(run.config)
     parts: list[RenderableType] = [
         Padding(head, (1, 0)),
@@ -228,7 +233,7 @@ def _page(run: RunFolder, steps: tuple[Step, ...]) -> RenderableType:
         parts += [Padding(title, (1, 0, 0, 0)), values_table(settings)]
     page = run.path / "report" / "index.html"
     if page.exists():
-        parts.append(Padding(Text.assemble(("report  ", "dim"), str(page.resolve())), (1, 0)))
+        parts.append(Padding(labelled("report", str(page.resolve())), (1, 0)))
     return Group(*parts)
 
 
@@ -237,14 +242,33 @@ def _comparison(
     two: RunFolder,
     differences: dict[str, tuple[Any, Any]],
     changes: list[ScoreChange],
+    everything: bool,
 ) -> RenderableType:
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
 
-    from pipeline.runs.tables import changes_table, differences_table
+    from pipeline.runs.facts import PREFERRED_SPLITS
+    from pipeline.runs.tables import (
+        SPLIT_WORDS,
+        all_changes_table,
+        changes_table,
+        differences_table,
+    )
 
     names = (one.info["name"], two.info["name"])
+    if names[0] == names[1]:  # only the folders tell them apart
+        names = (str(one.path), str(two.path))
     same = Text("the configurations are equal", style="dim")
     table = differences_table(differences, *names) if differences else same
-    return Group(Padding(table, (1, 0)), Padding(changes_table(changes, *names), (0, 0, 1, 0)))
+    parts: list[RenderableType] = [Padding(table, (1, 0))]
+    known = {change.split for change in changes}
+    split = next((split for split in PREFERRED_SPLITS if split in known), None)
+    if split is None:
+        parts.append(Text("nothing has been evaluated yet", style="dim"))
+    elif everything:
+        parts.append(all_changes_table(changes, *names))
+    else:
+        title = f"{names[0]} → {names[1]} on {SPLIT_WORDS[split]} (all splits, intervals: --all)"
+        parts += [Text(title, style="dim"), changes_table(changes, split)]
+    return Padding(Group(*parts), (0, 0, 1, 0))

@@ -51,9 +51,10 @@ def command(
 
     What it needs must be finished. Results that are there and up to date are kept.
     """
+    from pipeline.runs.facts import duration, fact
     from pipeline.runs.folder import open_run
     from pipeline.runs.launch import carry_out_stage, prepare
-    from pipeline.runs.scores import duration, fact, step_seconds
+    from pipeline.runs.scores import step_seconds
 
     if config is not None:
         prepare(config, overrides, Path(run_name))

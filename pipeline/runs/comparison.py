@@ -62,7 +62,7 @@ class ScoreChange:
 
 def config_differences(first: RunConfig, second: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Dotted key -> the two values, where they differ; the name does not count."""
-    one, two = flattened(first.to_json()), flattened(second.to_json())
+    one, two = _flat(first), _flat(second)
     return {
         key: (one.get(key, _MISSING), two.get(key, _MISSING))
         for key in dict.fromkeys((*one, *two))
@@ -98,6 +98,12 @@ def score_changes(first: RunFolder, second: RunFolder) -> list[ScoreChange]:
         )
         for metric in RATES
     ]
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """Dotted key -> value; what a variant sets as ``variants.NAME.section.key``."""
+    variants = {variant.name: variant.set for variant in config.variants}
+    return flattened(config.to_json() | {"variants": variants})
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

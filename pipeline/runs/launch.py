@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from pipeline.config import RunConfig, load_config
@@ -23,7 +25,7 @@ from pipeline.runs.folder import (
 )
 from pipeline.runs.plan import Step, plan, shipped_stages
 from pipeline.runs.surroundings import outside_inputs
-from pipeline.runs.view import run_view
+from pipeline.runs.view import run_view, stage_view
 from verifier.errors import InputError
 
 
@@ -35,13 +37,15 @@ class Outcome:
         run: Its folder.
         steps: All of its steps.
         carried_out: How many of them had to be carried out this time.
-        report: The report's page, if there is one.
+        report: The report's page; None if it could not be written.
+        store: Address of the MLflow store; None if nothing is tracked.
     """
 
     run: RunFolder
     steps: tuple[Step, ...]
     carried_out: int
     report: Path | None
+    store: str | None
 
 
 def carry_out(
@@ -59,6 +63,9 @@ def carry_out(
         folder: The run's folder; by default one in `RUNS` called as the configuration.
         resume: Continue the run that is there; without one, start.
         tracking_uri: In place of the configuration's.
+
+    The report is written anew after every round. Neither it nor the record in the tracking store
+    can make a run fail: what goes wrong there is one line on stderr.
 
     Raises:
         InputError: The folder is taken; the model or a file cannot be loaded; a stage fails for
@@ -79,12 +86,18 @@ def carry_out(
             forget(path)
         with (
             _tracked(run, tracking_uri) as tracker,
-            run_view(f"{config.name}  {path}", steps) as observer,
+            run_view(config.name, path, steps) as observer,
         ):
             engine = Engine(run, stages, outside, observer, tracker)
-            carried_out = engine.execute(steps)
-            report = _report(run, bool(carried_out))
-    return Outcome(run, steps, carried_out, report)
+            groups = [tuple(g) for _, g in groupby(steps, key=lambda step: step.folder.parent)]
+            carried_out = 0
+            for number, group in enumerate(groups):
+                changed = engine.execute(group)
+                carried_out += changed
+                if changed and number < len(groups) - 2:  # the last round and select end together
+                    _report(path)
+            page = _report(path)
+    return Outcome(run, steps, carried_out, page, _store(run, tracking_uri))
 
 
 def prepare(config: str | Path, overrides: Sequence[str], folder: Path) -> RunFolder:
@@ -121,7 +134,7 @@ def carry_out_stage(
     stages = shipped_stages()
     with orderly_termination(), locked(run.path):
         outside = outside_inputs(run.config)
-        with _tracked(run, tracking_uri) as tracker, run_view(run.config.name, [step]) as observer:
+        with _tracked(run, tracking_uri) as tracker, stage_view(run.config.name, step) as observer:
             engine = Engine(run, stages, outside, observer, tracker)
             engine.check_inputs(step)
             return bool(engine.execute([step], force=force))
@@ -141,16 +154,33 @@ def _admit(path: Path, resume: bool) -> None:
         )
 
 
-def _report(run: RunFolder, changed: bool) -> Path | None:
-    page = run.path / "report" / "index.html"
-    if page.exists() and not changed:
-        return page
-    from pipeline.run_report import write_report
-
+def _report(run: Path) -> Path | None:
+    """Write the report's page; None, with a line on stderr, if that cannot be done."""
     try:
-        return write_report(run.path)
-    except Exception as error:
-        raise as_input_error(error, run.path) or error from error
+        from pipeline.run_report import write_report
+
+        return write_report(run)
+    except Exception as error:  # a picture must not cost a night of training
+        again = f"once that is mended: specdrive run {run} --resume"
+        _warn(f"the report could not be written ({_reason(error)}); {again}")
+        return None
+
+
+@dataclass
+class _Unfailing:
+    """A tracker whose own failures do not stop a run; the first of them is told."""
+
+    record: Tracker
+    failed: bool = False
+
+    def stage_done(self, round: int | None, stage: str, folder: Path) -> None:
+        """Pass it on."""
+        try:
+            self.record.stage_done(round, stage, folder)
+        except Exception as error:
+            if not self.failed:
+                _warn(f"tracking failed ({_reason(error)}); later: specdrive runs sync RUN")
+            self.failed = True
 
 
 @contextmanager
@@ -166,8 +196,25 @@ def _tracked(run: RunFolder, uri: str | None) -> Iterator[Tracker | None]:
     record = Record()
     record.start(run.path, run.config.model_copy(update={"tracking": tracking}))
     try:
-        yield record
-    except Exception:
+        yield _Unfailing(record)
+    except BaseException:  # an interrupted run must not look as if it went on
         record.finish(failed=True)
         raise
     record.finish()
+
+
+def _store(run: RunFolder, uri: str | None) -> str | None:
+    if not run.config.tracking.enabled:
+        return None
+    from pipeline.tracking.connection import resolve_uri, without_password
+
+    return without_password(resolve_uri(uri or run.config.tracking.uri))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's text, or its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _warn(line: str) -> None:
+    print(f"specdrive: {line}", file=sys.stderr, flush=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.runs.facts import PREFERRED_SPLITS
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.manifest import read_manifest
 from pipeline.runs.plan import Step
@@ -18,8 +18,6 @@ from verifier.yaml_files import load_json
 
 RATES = ("strict_success", "paper_score", "parse_rate")
 """The rates of a summary that are shown everywhere."""
-
-_PREFERRED = ("test", "validation", "train")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def scores_json(one: ModelScores) -> dict[str, Any]:
 def headline_split(scores: Sequence[ModelScores]) -> str:
     """The split to show where there is room for one: test if it was evaluated."""
     known = {split for one in scores for split in one.splits}
-    return next((split for split in _PREFERRED if split in known), "test")
+    return next((split for split in PREFERRED_SPLITS if split in known), "test")
 
 
 def step_seconds(run: RunFolder, step: Step) -> float | None:
@@ -97,91 +95,6 @@ def stage_seconds(run: RunFolder, steps: Sequence[Step]) -> dict[str, float]:
 def selection(run: RunFolder) -> dict[str, Any] | None:
     """``select/selection.json``, if it is there."""
     return _json(run.path / "select" / "selection.json")
-
-
-def fact(step: Step, folder: Path) -> str:
-    """The result of a finished step in a few words ('' if there is nothing to say)."""
-    reader = _FACTS.get(step.stage)
-    try:
-        return reader(folder) if reader else ""
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ""  # decoration must not stop anything
-
-
-def percent(value: float | None) -> str:
-    """'12.5 %'."""
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """'0:03', '12:45' or '1:02:33'."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _generate(folder: Path) -> str:
-    return f"{_lines(folder / 'answers.jsonl')} answers"
-
-
-def _verify(folder: Path) -> str:
-    rows = [json.loads(line) for line in _text(folder / "verdicts.jsonl").splitlines()]
-    parsed = sum(row["parsed"] for row in rows)
-    strict = sum(row["strict_success"] for row in rows)
-    return f"{percent(parsed / len(rows))} readable, {strict} correct" if rows else "no answers"
-
-
-def _repair(folder: Path) -> str:
-    rows = [json.loads(line) for line in _text(folder / "verdicts.jsonl").splitlines()]
-    return f"{len(rows)} repaired, {sum(row['strict_success'] for row in rows)} correct"
-
-
-def _rank(folder: Path) -> str:
-    summary = json.loads(_text(folder / "summary.json"))
-    return f"{summary['pairs']} pairs of {summary['tasks']} tasks"
-
-
-def _train(folder: Path) -> str:
-    summary = json.loads(_text(folder / "summary.json"))
-    final = summary.get("final") or {}
-    parts = [f"{summary['steps']} steps"]
-    if (accuracy := final.get("accuracy")) is not None:
-        parts.append(f"prefers the better answer {percent(accuracy)}")
-    return ", ".join(parts)
-
-
-def _evaluate(folder: Path) -> str:
-    splits = json.loads(_text(folder / "summary.json"))["splits"]
-    split = next(name for name in _PREFERRED if name in splits)
-    scores = splits[split]
-    return (
-        f"{percent(scores['strict_success']['value'])} correct, "
-        f"{percent(scores['parse_rate']['value'])} readable ({split})"
-    )
-
-
-def _select(folder: Path) -> str:
-    found = json.loads(_text(folder / "selection.json"))
-    return f"{found['champion']}, gate {'passed' if found['gate']['passed'] else 'not passed'}"
-
-
-_FACTS: dict[str, Callable[[Path], str]] = {
-    "generate": _generate,
-    "verify": _verify,
-    "repair": _repair,
-    "rank": _rank,
-    "train": _train,
-    "evaluate": _evaluate,
-    "select": _select,
-}
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def _lines(path: Path) -> int:
-    return _text(path).count("\n")
 
 
 def _json(path: Path) -> Any:

@@ -13,20 +13,27 @@ from rich.text import Text
 
 from pipeline.runs.comparison import ScoreChange
 from pipeline.runs.engine import State
+from pipeline.runs.facts import duration, fact, model_name, percent
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.plan import ROUND, Step
 from pipeline.runs.scores import (
-    duration,
-    fact,
+    RATES,
+    ModelScores,
     headline_split,
     model_scores,
-    percent,
     selection,
     stage_seconds,
     step_seconds,
 )
+from pipeline.statistics import Rate
 from pipeline.tables import plain_table
 
+SPLIT_WORDS = {
+    "test": "held-out test tasks",
+    "validation": "validation tasks",
+    "train": "training tasks",
+}
+_LABEL = 8
 _MARKS = {
     "finished": ("✓", "green"),
     "outdated": ("↻", "yellow"),
@@ -35,52 +42,85 @@ _MARKS = {
 
 
 def scores_view(run: RunFolder, steps: Sequence[Step]) -> RenderableType:
-    """The summary of a run: a row per model, the champion marked, and where the time went."""
+    """The summary of a run: a row per model, what the champion gained, where the time went."""
     scores = model_scores(run, steps)
     if not scores:
         return Text("nothing has been evaluated yet", style="dim")
     split = headline_split(scores)
     chosen = selection(run)
-    champion = chosen["champion"] if chosen else None
-    table = plain_table(f"on {split} tasks", "strict success", "paper score", "readable")
-    for heading in ("distinct", "pairs", "time"):
-        table.add_column(heading, justify="right")
-    for one in scores:
-        is_champion = champion is not None and one.name == _model_name(champion)
-        summary = one.splits.get(split, {})
-        table.add_row(
-            Text(f"{one.name}{' ★' if is_champion else ''}", style="bold" if is_champion else ""),
-            *(
-                one.rate(m, split).percent()
-                for m in ("strict_success", "paper_score", "parse_rate")
-            ),
-            str(summary.get("distinct_controllers", "–")),
-            "" if one.pairs is None else str(one.pairs),
-            duration(one.seconds),
-        )
+    champion = model_name(chosen["champion"]) if chosen else None
+    title = Text(f"scores on {SPLIT_WORDS[split]}, with 95 % intervals", style="dim")
+    lines: list[RenderableType] = [
+        Padding(title, (1, 0, 0, 0)),
+        Padding(_models(scores, split, champion), (0, 0, 1, 0)),
+    ]
+    by_name = {one.name: one for one in scores}
+    if champion in by_name and champion != "base" and "base" in by_name:
+        lines.append(_gain(by_name["base"], by_name[champion], split))
+    if chosen is not None:
+        lines.append(_gate(chosen["champion"], chosen["gate"]))
     seconds = stage_seconds(run, steps)
     spent = " · ".join(
         f"{stage} {duration(seconds[stage])}" for stage in (*ROUND, "select") if stage in seconds
     )
-    lines: list[RenderableType] = [Padding(table, (1, 0))]
-    if chosen is not None:
-        lines.append(_gate(chosen["champion"], chosen["gate"]))
-    lines.append(Text.assemble(("time    ", "dim"), f"{duration(sum(seconds.values()))}: {spent}"))
+    total = duration(sum(seconds.values()))
+    lines.append(labelled("time", Text.assemble(total, (f"  {spent}", "dim"))))
     return Group(*lines)
 
 
-def _gate(champion: str, gate: dict) -> Text:
-    name = _model_name(champion)
+def labelled(label: str, what: str | Text) -> Table:
+    """A line 'label  what', the labels of several lines aligned."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=_LABEL, style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(label, what)
+    return grid
+
+
+def _models(scores: Sequence[ModelScores], split: str, champion: str | None) -> Table:
+    table = plain_table()
+    table.add_column("model", no_wrap=True)
+    for heading in ("strict success", "paper score", "readable"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("solutions", justify="right")  # distinct correct controllers
+    table.add_column("pairs", justify="right")
+    for one in scores:
+        best = one.name == champion
+        solutions = one.splits.get(split, {}).get("distinct_correct")
+        table.add_row(
+            Text(f"{one.name}{' ★' if best else ''}", style="bold" if best else ""),
+            *(interval(one.rate(metric, split)) for metric in RATES),
+            "–" if solutions is None else str(solutions),
+            "" if one.pairs is None else str(one.pairs),
+        )
+    return table
+
+
+def _gain(before: ModelScores, after: ModelScores, split: str) -> Table:
+    """'strict success 0.0 % → 41.2 %, paper score ...'."""
+    parts = []
+    for metric, words in (("strict_success", "strict success"), ("paper_score", "paper score")):
+        old, new = before.rate(metric, split), after.rate(metric, split)
+        if old.value is None or new.value is None:
+            continue
+        apart = old.high < new.low or new.high < old.low
+        style = ("green" if new.value > old.value else "red") if apart else ""
+        parts.append(Text.assemble(f"{words} {percent(old.value)} → ", (percent(new.value), style)))
+    return labelled("gain", Text(", ").join(parts))
+
+
+def interval(rate: Rate) -> Text:
+    """'12.5 % [8.1, 18.9]', the bounds in the background."""
+    value, bracket, bounds = rate.percent().partition(" [")
+    return Text.assemble(value, (bracket + bounds, "dim"))
+
+
+def _gate(champion: str, gate: Mapping[str, Any]) -> Table:
+    name = model_name(champion)
     if gate["passed"]:
-        return Text.assemble(("gate    ", "dim"), (f"passed by {name}", "green"))
+        return labelled("gate", Text(f"passed by {name}", style="green"))
     reasons = "; ".join(gate["reasons"])
-    return Text.assemble(("gate    ", "dim"), (f"not passed by {name}: ", "yellow"), reasons)
-
-
-def _model_name(champion: str) -> str:
-    """'round 1' for ``round-01``."""
-    number = int(champion.removeprefix("round-"))
-    return "base" if number == 0 else f"round {number}"
+    return labelled("gate", Text.assemble((f"not passed by {name}: ", "yellow"), reasons))
 
 
 def states_view(run: RunFolder, steps: Sequence[Step], states: Sequence[State]) -> Table:
@@ -104,25 +144,33 @@ def states_view(run: RunFolder, steps: Sequence[Step], states: Sequence[State]) 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """A row per run, as ``runs list --json`` has it."""
-    table = plain_table("run", "created", "stages", "strict success: base", "champion", "")
+    table = plain_table()
+    for heading in ("run", "made", "stages", "strict success", "champion", "gate"):
+        table.add_column(heading, no_wrap=heading != "run", overflow="fold")
     table.add_column("time", justify="right")
     for row in rows:
         if "problem" in row:
-            table.add_row(row["run"], Text(row["problem"], style="red"))
+            table.add_row(row["run"], "", "", Text(row["problem"], style="red"))
             continue
         done = f"{row['finished']}/{row['stages']}"
-        gate = {True: Text("gate ✓", style="green"), False: Text("gate ✗", style="yellow")}
-        base, best = row["base"], row["strict_success"]
+        gate = {True: Text("passed", style="green"), False: Text("not passed", style="yellow")}
+        rates = [rate["value"] for rate in (row["base"], row["strict_success"]) if rate]
+        split = "" if row["split"] == "test" or not rates else f" ({row['split']})"
         table.add_row(
             row["run"],
-            row["created"][:16].replace("T", " "),
+            moment(row["created"]),
             Text(f"{done} running" if row["running"] else done, "cyan" if row["running"] else ""),
-            percent(base["value"]) if base else "–",
-            f"{percent(best['value'])} ({row['champion']}, {row['split']})" if best else "–",
-            gate.get(row["gate"], Text()),
+            (" → ".join(map(percent, rates)) or "–") + split,
+            row["champion"] or "–",
+            gate.get(row["gate"], Text("–")),
             duration(row["seconds"]),
         )
     return table
+
+
+def moment(iso: str) -> str:
+    """'2026-11-25 03:10' in UTC."""
+    return iso[:16].replace("T", " ")
 
 
 def values_table(values: Mapping[str, Any]) -> Table:
@@ -143,22 +191,45 @@ def differences_table(differences: Mapping[str, tuple[Any, Any]], first: str, se
     return table
 
 
-def changes_table(changes: Sequence[ScoreChange], first: str, second: str) -> Table:
-    """Rates in two runs; bold where the intervals have nothing in common."""
+def changes_table(changes: Sequence[ScoreChange], split: str) -> Table:
+    """A row per model: its rates on one split in two runs; coloured where the intervals part."""
+    table = plain_table("model")
+    words = {"parse_rate": "readable"}
+    for metric in RATES:
+        table.add_column(words.get(metric, metric.replace("_", " ")), no_wrap=True)
+    rows: dict[str, list[Text]] = {}
+    for change in changes:
+        if change.split == split:
+            rows.setdefault(change.model, []).append(_moved(change))
+    for model, cells in rows.items():
+        table.add_row(model, *cells)
+    return table
+
+
+def _moved(change: ScoreChange) -> Text:
+    """'57.8 % → 61.0 %  +3.2'."""
+    values = f"{percent(change.first.value)} → {percent(change.second.value)}"
+    if change.change is None:
+        return Text(values, style="dim")
+    style = ("bold green" if change.change > 0 else "bold red") if change.apart else "dim"
+    return Text.assemble(values, (f"  {100 * change.change:+.1f}", style))
+
+
+def all_changes_table(changes: Sequence[ScoreChange], first: str, second: str) -> Table:
+    """Every rate of every model and split in two runs, with intervals; bold where these part."""
     table = plain_table("model", "tasks", "", first, second)
     table.add_column("change", justify="right")
     before = ("", "")
     for change in changes:
         here = (change.model, change.split)
-        style = "bold" if change.apart else ""
         moved = "–" if change.change is None else f"{100 * change.change:+.1f}"
         table.add_row(
             change.model if change.model != before[0] else "",
-            change.split if here != before else "",
+            change.split.replace("_", " ") if here != before else "",
             change.metric.replace("_", " "),
-            change.first.percent(),
-            change.second.percent(),
-            Text(moved, style=style),
+            interval(change.first),
+            interval(change.second),
+            Text(moved, style="bold" if change.apart else ""),
         )
         before = here
     return table

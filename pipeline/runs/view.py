@@ -17,21 +17,58 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.runs.engine import Observer, Silent
+from pipeline.runs.facts import counted, duration, fact
 from pipeline.runs.plan import Step
-from pipeline.runs.scores import duration, fact
 
 _OTHERS = 6
 """Lines of a terminal that the view leaves free."""
 
+_SIGN_OF_LIFE = 30.0
+"""Seconds between two lines about the same stage in a log."""
+
 
 class PlainView(Silent):
-    """One line per stage that had to be carried out; for logs."""
+    """For logs: a line per stage that had to be carried out, and signs of life in long ones.
+
+    Args:
+        title: Name of the run.
+        path: Its folder.
+        steps: All of its steps, in order.
+    """
+
+    def __init__(self, title: str, path: Path, steps: Sequence[Step]) -> None:
+        self._width = max((len(step.title) for step in steps), default=0)
+        self._kept, self._current, self._told = 0, "", time.monotonic()
+        self._say(f"{title}: {counted(len(steps), 'stage')} in {path}")
+
+    def started(self, step: Step, resumed: bool) -> None:
+        """Remember what is being done; say what needed not be."""
+        if self._kept:
+            self._say(f"{counted(self._kept, 'stage')} kept from before")
+            self._kept = 0
+        self._current, self._told = step.title, time.monotonic()
+        if resumed:
+            self._line(step.title, "continuing where it was interrupted")
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say how far a long stage has come, now and then."""
+        if time.monotonic() - self._told >= _SIGN_OF_LIFE:
+            self._told = time.monotonic()
+            self._line(self._current, f"{what} {done}/{total}")
 
     def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
-        """Say so, unless there was nothing to do."""
-        if not skipped:
-            line = f"{step.title}: {fact(step, folder)} ({duration(seconds)})"
-            print(line, file=sys.stderr, flush=True)
+        """Say what it has yielded, unless there was nothing to do."""
+        if skipped:
+            self._kept += 1
+        else:
+            self._line(step.title, f"{fact(step, folder)}  ({duration(seconds)})")
+
+    def _line(self, title: str, text: str) -> None:
+        self._say(f"{title:{self._width}}  {text}")
+
+    @staticmethod
+    def _say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
 
 class LiveView:
@@ -144,12 +181,24 @@ class LiveView:
 
 
 @contextmanager
-def run_view(title: str, steps: Sequence[Step]) -> Iterator[Observer]:
+def run_view(title: str, path: Path, steps: Sequence[Step]) -> Iterator[Observer]:
     """A live view on stderr; where that is no terminal, a line per finished stage."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield PlainView()
+        yield PlainView(title, path, steps)
         return
-    view = LiveView(title, steps)
+    view = LiveView(f"{title}  {path}", steps)
     with Live(view, console=console, refresh_per_second=8, transient=False):
+        yield view
+
+
+@contextmanager
+def stage_view(title: str, step: Step) -> Iterator[Observer]:
+    """A live view of one stage that goes away with it; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Silent()
+        return
+    view = LiveView(title, [step])
+    with Live(view, console=console, refresh_per_second=8, transient=True):
         yield view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Literal
 
 Category = Literal[
@@ -40,7 +41,7 @@ class Problem:
     @property
     def nearest(self) -> tuple[str, ...]:
         """The known phrases most like ``words`` (worked out on demand: it is slow)."""
-        return tuple(get_close_matches(self.words.lower(), self.known, n=_NEAREST))
+        return _nearest(self.words.lower(), self.known)
 
     def to_line(self) -> str:
         """All of it on one line."""
@@ -48,6 +49,12 @@ class Problem:
         where = f"step {self.line}: " if self.line else ""
         line = f"{where}{self.message}: {self.words!r}" if self.words else f"{where}{self.message}"
         return " ".join((f"{line}; nearest known: {near}" if near else line).split())
+
+
+@lru_cache(maxsize=1024)
+def _nearest(words: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """One answer's problems are written out several times, once per rule book at least."""
+    return tuple(get_close_matches(words, known, n=_NEAREST))
 
 
 class MisreadError(Exception):

@@ -1,16 +1,17 @@
-"""Killing a run again and again: the driver that `test_kills` and `test_kills_of_real_runs` start.
+"""Killing a run again and again: the driver that `test_kills` starts in a process of its own.
 
     python storm.py KIND FOLDER KILLS SEED
 
 An undisturbed run is made in FOLDER/calm; runs in FOLDER/storm-N are killed (SIGKILL) at random
 moments, spread over all stages, and continued, until KILLS is reached. Every attempt is a forked
-process, so that libraries are imported only once. Prints JSON: where the kills struck, and what
-differs at the end.
+process, so that libraries are imported only once; the parent itself never computes anything that
+would start threads. Prints JSON: where the kills struck, and what differs at the end.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -35,14 +36,14 @@ class Subject:
     carry_out: Callable[[Path], None]
 
 
-def attempt(subject: Subject, run: Path) -> int:
-    """The process id of a new attempt."""
+def attempt(act: Callable[[], object]) -> int:
+    """The process id of a child that does something."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        subject.carry_out(run)
+        act()
         code = 0
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -71,7 +72,7 @@ def strike(subject: Subject, run: Path, target: int, delay: float) -> str | None
     Raises:
         RuntimeError: The attempt failed by itself.
     """
-    child = attempt(subject, run)
+    child = attempt(lambda: subject.carry_out(run))
     place = subject.steps[target].folder
     work = run / place.parent / f".{place.name}.partial"
     deadline = time.monotonic() + _PATIENCE
@@ -99,7 +100,7 @@ def strike(subject: Subject, run: Path, target: int, delay: float) -> str | None
 
 def calm(subject: Subject, run: Path) -> list[float]:
     """Carry a run out without disturbance; the seconds of each step."""
-    code = ended(attempt(subject, run), block=True)
+    code = ended(attempt(lambda: subject.carry_out(run)), block=True)
     if code:
         raise RuntimeError(f"the undisturbed run ended with exit code {code}")
     manifests = [read_manifest(run / step.folder) for step in subject.steps]
@@ -139,15 +140,16 @@ def weather(subject: Subject, folder: Path, kills: int, seed: int) -> dict[str, 
     while sum(struck.values()) < kills or (set(places) - set(struck) and runs < _MOST_RUNS):
         run = folder / f"storm-{runs}"
         runs += 1
-        share = max(1, round((kills - sum(struck.values())) / len(subject.steps)))
+        share = max(1, math.ceil((kills - sum(struck.values())) / len(subject.steps)))
         for index, place in enumerate(places):
             # Once there are enough, only where none has struck yet.
             for _ in range(share if sum(struck.values()) < kills or place not in struck else 0):
                 target = max(index, unfinished(subject, run))
                 if target == len(subject.steps):
                     break
-                delay = chance.uniform(0, 1.1 * seconds[target] + 0.02)
-                where = strike(subject, run, target, delay)
+                # Of what takes a moment, only the first kills can strike the beginning.
+                longest = 1.1 * seconds[target] if places[target] in struck else 0.002
+                where = strike(subject, run, target, chance.uniform(0, longest))
                 if where is not None:
                     struck[where] = struck.get(where, 0) + 1
         calm(subject, run)
@@ -193,9 +195,43 @@ def fake() -> Subject:
     return Subject(World(Path("nowhere")).steps(config), carry_out)
 
 
+def real(folder: Path) -> Subject:
+    """The stages as they are, on a model of random weights and a few tasks."""
+    import llguidance.hf  # noqa: F401  (each is imported here so that no attempt has to)
+    import peft  # noqa: F401
+    import torch  # noqa: F401
+    from small import make_small_model, small_config
+    from transformers.models.llama import modeling_llama  # noqa: F401
+
+    import pipeline.grammar
+    import pipeline.runs.launch
+    from pipeline.files import write_text
+    from pipeline.runs.plan import plan, shipped_stages
+    from pipeline.runs.surroundings import outside_inputs
+
+    model = folder / "model"
+    if ended(attempt(lambda: make_small_model(model)), block=True):
+        raise RuntimeError("the model could not be made")
+    config = small_config(model)
+    stages = shipped_stages()
+    outside_inputs(config)  # hashes and parsed files that attempts inherit
+
+    def page(run: Path) -> Path:
+        write_text(run / "report" / "index.html", "drawing takes longer than all stages together")
+        return run / "report" / "index.html"
+
+    pipeline.runs.launch._report = page
+
+    def once(run: Path) -> None:
+        pipeline.runs.launch.carry_out(config, run, resume=True)
+
+    return Subject(plan(config, stages), once)
+
+
 def main(kind: str, folder: str, kills: str, seed: str) -> None:
-    subject = {"fake": fake}[kind]()
-    print(json.dumps(weather(subject, Path(folder), int(kills), int(seed))))
+    place = Path(folder)
+    subject = fake() if kind == "fake" else real(place)
+    print(json.dumps(weather(subject, place, int(kills), int(seed))))
 
 
 if __name__ == "__main__":
