@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.tracking.layout import Place, RunFolder
 from pipeline.tracking.rows import read_object
 from pipeline.tracking.scores import number, percent
-from pipeline.tracking.store import RUN, Store
+from pipeline.tracking.store import RUN, VERSIONS, Store
 from verifier.errors import InputError
 from verifier.semantics import load_semantics
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _DECIDED = "alias"
-_VERSIONS = "mlflow.modelVersions"
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,10 @@ def register(store: Store, run: RunFolder, place: Place) -> str | None:
 
 def _link(store: Store, model: LoggedModel, name: str, version: str) -> None:
     """Let the logged model's page show its version, as ``mlflow.register_model`` does."""
-    shown = json.loads(model.tags.get(_VERSIONS, "[]"))
+    shown = json.loads(model.tags.get(VERSIONS, "[]"))
     entry = {"name": name, "version": int(version)}
     if entry not in shown:
-        store.client.set_logged_model_tags(model.model_id, {_VERSIONS: json.dumps([*shown, entry])})
+        store.client.set_logged_model_tags(model.model_id, {VERSIONS: json.dumps([*shown, entry])})
 
 
 def _tags(run: RunFolder, place: Place, selected: Selected, adapter: str) -> dict[str, str]:

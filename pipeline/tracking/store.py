@@ -28,6 +28,9 @@ RUN, PLACE, HASH = "specdrive.run", "specdrive.place", "specdrive.outputs"
 PIPELINE = "pipeline"
 """The place of the run that stands for all stages together."""
 
+VERSIONS = "mlflow.modelVersions"
+"""MLflow's tag of a logged model that was registered: names and versions, as JSON."""
+
 _EXPERIMENT = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "Language models learn to write driving controllers that a model "
@@ -103,14 +106,16 @@ class Store:
     def logged(self, run_key: str, place: Place) -> str | None:
         """Id of the finished run of a place with these outputs.
 
-        What an interrupted attempt or other outputs have left is deleted.
+        What an interrupted attempt or other outputs have left is deleted, but for adapters that
+        were registered: an alias may point to them.
         """
         while (found := self.find(run_key, place.path)) is not None:
             complete = found.info.status == "FINISHED"
             if complete and found.data.tags.get(HASH) == place.hash:
                 return found.info.run_id
             for model in self.models(found.info.run_id):
-                self.client.delete_logged_model(model.model_id)
+                if VERSIONS not in model.tags:
+                    self.client.delete_logged_model(model.model_id)
             self.client.delete_run(found.info.run_id)
         return None
 
