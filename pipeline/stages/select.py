@@ -96,15 +96,18 @@ def gate(base: Candidate, champion: Candidate, settings: SelectConfig) -> dict[s
     if champion.name == base.name:
         reasons.append("nothing was trained")
     elif gain <= 0 or gain < settings.gate.min_gain:
-        least = f"at least {settings.gate.min_gain:.1%}" if settings.gate.min_gain else "a rise"
+        least = (
+            f"at least {_percent(settings.gate.min_gain)}" if settings.gate.min_gain else "a rise"
+        )
         reasons.append(
-            f"strict success went from {base.value(metric):.1%} to "
-            f"{champion.value(metric):.1%}, {least} is required"
+            f"strict success went from {_percent(base.value(metric))} to "
+            f"{_percent(champion.value(metric))}, {least} is required"
         )
     if settings.gate.regressions:
         reasons += [
-            f"{row['rules']} {row['id']} holds in {row['after']:.1%} of the answers, below the "
-            f"interval of the base ({row['before']['low']:.1%} to {row['before']['high']:.1%})"
+            f"{row['rules']} {row['id']} holds in {_percent(row['after'])} of the answers, below "
+            f"the interval of the base ({_percent(row['before']['low'])} to "
+            f"{_percent(row['before']['high'])})"
             for row in regressions
         ]
     return {"passed": not reasons, "reasons": reasons, "gain": gain, "regressions": regressions}
@@ -135,6 +138,10 @@ def _holds(counts: Mapping[str, int]) -> Rate:
     """How often a rule holds where it applies; unread answers count as not holding."""
     holds = counts.get("satisfied", 0) + counts.get("vacuous", 0)
     return wilson(holds, sum(counts.values()) - counts.get("inapplicable", 0))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _scores(folder: Path, split: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from small_run import make_small_model, small_config
 
 from pipeline.models import LanguageModel, load_model, use_threads
 
@@ -55,6 +56,22 @@ def tiny(tmp_path_factory) -> LanguageModel:
 def tiny_adapter(tiny, tmp_path_factory) -> Path:
     """A LoRA adapter for `tiny` that changes what it says: random weights on both sides."""
     return save_adapter(tiny, tmp_path_factory.mktemp("adapter"))
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory) -> Path:
+    """Folder of a model of random weights that knows the words of the shipped tasks."""
+    return make_small_model(tmp_path_factory.mktemp("small") / "model")
+
+
+@pytest.fixture(scope="session")
+def small_run(small_model, tmp_path_factory) -> Path:
+    """A finished run of the real stages on `small_model`; copy it to change it."""
+    from pipeline.runs.launch import carry_out
+
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    carry_out(small_config(small_model), folder)
+    return folder
 
 
 def save_adapter(model: LanguageModel, folder: Path) -> Path:

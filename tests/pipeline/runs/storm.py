@@ -200,7 +200,7 @@ def real(folder: Path) -> Subject:
     import llguidance.hf  # noqa: F401  (each is imported here so that no attempt has to)
     import peft  # noqa: F401
     import torch  # noqa: F401
-    from small import make_small_model, small_config
+    from small_run import make_small_model, small_config
     from transformers.models.llama import modeling_llama  # noqa: F401
 
     import pipeline.grammar

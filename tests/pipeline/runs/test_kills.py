@@ -23,9 +23,8 @@ def storm(kind: str, folder: Path, kills: int, seed: int, timeout: float) -> dic
 
 
 def environment(folder: Path) -> dict[str, str]:
-    root = str(HERE.parents[2])
     return os.environ | {
-        "PYTHONPATH": root,
+        "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), str(HERE.parent)]),
         "OMP_NUM_THREADS": "1",
         "SPECDRIVE_CACHE": str(folder / "cache"),
         "TOKENIZERS_PARALLELISM": "false",
