@@ -36,7 +36,7 @@ def command() -> None:
 def list_runs(folder: Path, as_json: bool) -> None:
     """All runs with their state and the scores of base and champion."""
     from pipeline.runs.folder import find_runs, open_run
-    from pipeline.runs.tables import runs_table
+    from pipeline.runs.tables import runs_view
     from pipeline.tables import make_console
     from verifier.errors import InputError
 
@@ -51,7 +51,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
     elif not rows:
         click.echo(f"no runs in {folder}/")
     else:
-        make_console().print(runs_table(rows))
+        make_console().print(runs_view(rows))
 
 
 @command.command("show")

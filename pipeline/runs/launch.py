@@ -171,6 +171,7 @@ class _Unfailing:
     """A tracker whose own failures do not stop a run; the first of them is told."""
 
     record: Tracker
+    run: Path
     failed: bool = False
 
     def stage_done(self, round: int | None, stage: str, folder: Path) -> None:
@@ -179,7 +180,7 @@ class _Unfailing:
             self.record.stage_done(round, stage, folder)
         except Exception as error:
             if not self.failed:
-                _warn(f"tracking failed ({_reason(error)}); later: specdrive runs sync RUN")
+                _warn(f"tracking failed ({_reason(error)}); later: specdrive runs sync {self.run}")
             self.failed = True
 
 
@@ -196,7 +197,7 @@ def _tracked(run: RunFolder, uri: str | None) -> Iterator[Tracker | None]:
     record = Record()
     record.start(run.path, run.config.model_copy(update={"tracking": tracking}))
     try:
-        yield _Unfailing(record)
+        yield _Unfailing(record, run.path)
     except BaseException:  # an interrupted run must not look as if it went on
         record.finish(failed=True)
         raise

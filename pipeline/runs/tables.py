@@ -142,15 +142,14 @@ def states_view(run: RunFolder, steps: Sequence[Step], states: Sequence[State]) 
     return table
 
 
-def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A row per run, as ``runs list --json`` has it."""
+def runs_view(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A row per run, as ``runs list --json`` has it; below, the runs that cannot be read."""
     table = plain_table()
     for heading in ("run", "made", "stages", "strict success", "champion", "gate"):
         table.add_column(heading, no_wrap=heading != "run", overflow="fold")
     table.add_column("time", justify="right")
     for row in rows:
         if "problem" in row:
-            table.add_row(row["run"], "", "", Text(row["problem"], style="red"))
             continue
         done = f"{row['finished']}/{row['stages']}"
         gate = {True: Text("passed", style="green"), False: Text("not passed", style="yellow")}
@@ -165,7 +164,8 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             gate.get(row["gate"], Text("–")),
             duration(row["seconds"]),
         )
-    return table
+    problems = [Text(row["problem"], style="red") for row in rows if "problem" in row]
+    return Group(*([table] if table.rows else []), *problems)
 
 
 def moment(iso: str) -> str:
