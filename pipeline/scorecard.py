@@ -38,6 +38,7 @@ class Scorecard:
         by_world: Scores of the answers in each world, by name or path.
         worst: The answer that breaks the most rules, with its counterexamples; None if none
             breaks any.
+        unread: The first answer that is no controller; None if all are.
     """
 
     model: LanguageModel
@@ -50,6 +51,7 @@ class Scorecard:
     by_task: Mapping[str, Summary]
     by_world: Mapping[str, Summary]
     worst: Judged | None
+    unread: Judged | None
 
     def to_json(self) -> dict[str, Any]:
         """Rates as ``{"value", "low", "high"}``, of all answers and per task."""
@@ -73,6 +75,7 @@ class Scorecard:
                 for task in self.tasks
             },
             "worst": self._worst(),
+            "unread": self._unread(),
         }
 
     def _worst(self) -> dict[str, Any] | None:
@@ -85,6 +88,15 @@ class Scorecard:
             "violated": list(self.worst.violated),
             "rule": verdict.id,
             "explanation": verdict.explanation,
+        }
+
+    def _unread(self) -> dict[str, Any] | None:
+        if self.unread is None:
+            return None
+        return {
+            "task": self.unread.task.id,
+            "text": self.unread.text,
+            "problems": [problem.to_line() for problem in self.unread.alignment.problems],
         }
 
 
@@ -129,6 +141,7 @@ def evaluate_tasks(
         by_task=_grouped(rows, lambda task: task.id),
         by_world=_grouped(rows, lambda task: task.world),
         worst=judge.judge(bad.task, bad.text, counterexamples=True) if bad else None,
+        unread=next((item for item in judged if item.controller is None), None),
     )
 
 
