@@ -24,8 +24,9 @@ _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _PATIENCE = 3.0
 """Seconds within which a server has to accept a connection."""
 
-# Set before mlflow is imported, unless the user has set them: no usage data is sent, and a server
-# that stops answering holds a run up for seconds, not for the many minutes of mlflow's defaults.
+# Set before mlflow is imported, unless the user has set them: no usage data is sent, a server that
+# stops answering holds a run up for seconds, not for the many minutes of mlflow's defaults, and
+# nothing is printed among what the run itself shows.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -34,6 +35,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 _NOISY = ("mlflow", "alembic", "urllib3.connectionpool", "git.cmd")

@@ -87,15 +87,6 @@ class Data:
 
 
 @dataclass(frozen=True)
-class GridImage:
-    """A picture that changes from round to round, for MLflow's image grids."""
-
-    key: str
-    step: int
-    png: bytes
-
-
-@dataclass(frozen=True)
 class Adapter:
     """A trained adapter: a folder in peft's format, and what is known about it."""
 
@@ -113,8 +104,8 @@ class Content:
         tables: Artefact path (ending in .json) -> table.
         files: Artefact path -> file to copy.
         blobs: Artefact path -> content.
-        parent_metrics, parent_datasets, parent_tags, grid: What the run of the whole pipeline
-            shows of it.
+        parent_metrics, parent_datasets, parent_tags, parent_blobs: What the run of the whole
+            pipeline shows of it.
         adapter: What the stage trained.
     """
 
@@ -128,5 +119,5 @@ class Content:
     parent_metrics: tuple[Point, ...] = ()
     parent_datasets: tuple[Data, ...] = ()
     parent_tags: Mapping[str, str] = field(default_factory=dict)
-    grid: tuple[GridImage, ...] = ()
+    parent_blobs: Mapping[str, bytes] = field(default_factory=dict)
     adapter: Adapter | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.evaluation import Judge
 from pipeline.tasks import Task, load_tasks
-from pipeline.tracking.content import Cell, Content, GridImage, Picture, Point, Table
+from pipeline.tracking.content import Cell, Content, Picture, Point, Table
 from pipeline.tracking.layout import Place, RunFolder
 from pipeline.tracking.pictures import (
     Shown,
@@ -70,17 +70,19 @@ def evaluate(run: RunFolder, place: Place) -> Content:
         tables={path: table for path, table in tables.items() if table.rows},
         files={"data/summary.json": place.folder / "summary.json"},
         blobs=drawn.files,
-        grid=tuple(GridImage(key, step, png) for key, png in drawn.grid.items()),
+        parent_blobs={
+            f"pictures/round-{step:02d}_{name}.png": png for name, png in drawn.shown.items()
+        },
     )
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Pictures, and the table that holds them."""
+    """Pictures, the table that holds them, and those that the run of the pipeline shows."""
 
     tables: dict[str, Table] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
-    grid: dict[str, bytes] = field(default_factory=dict)
+    shown: dict[str, bytes] = field(default_factory=dict)
 
 
 def _draw(
@@ -96,15 +98,15 @@ def _draw(
         shown = draw_best(row, tasks[row["task"]], judge)
         if shown is not None:
             drawn.files[f"pictures/best_{place}.png"] = shown.controller
-            drawn.grid.setdefault("controllers/best", shown.controller)
+            drawn.shown.setdefault("best_controller", shown.controller)
     rows = []
     for place, row in enumerate(worst_rows(candidates, _DRAWN), start=1):
         for shown in draw_worst(row, tasks[row["task"]], judge):
             film = f"pictures/worst_{place}_{shown.rule}.png"
             drawn.files[f"pictures/worst_{place}.png"] = shown.controller
             drawn.files[film] = shown.film
-            drawn.grid.setdefault("controllers/worst", shown.controller)
-            drawn.grid.setdefault("counterexamples/worst", shown.film)
+            drawn.shown.setdefault("worst_controller", shown.controller)
+            drawn.shown.setdefault("worst_counterexample", shown.film)
             rows.append(_counterexample_cells(shown, film))
     drawn.tables["tables/counterexamples.json"] = Table.of(rows)
     return drawn

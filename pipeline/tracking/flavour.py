@@ -115,8 +115,8 @@ class Writer:
             )
             for number, row in enumerate(_rows(model_input))
         ]
-        defaults = {name: default for name, _, default in _PARAMETERS}
-        sampling = Sampling(**(defaults | dict(params or {})))
+        settings: dict[str, Any] = {name: default for name, _, default in _PARAMETERS}
+        sampling = Sampling(**(settings | dict(params or {})))
         return [answer.text for answer in generate(self._model, prompts, 1, sampling)]
 
     @cached_property

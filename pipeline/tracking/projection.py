@@ -48,7 +48,7 @@ def project(run: RunFolder, place: Place) -> Content:
             # The pipeline's curves are those of its rounds; a variant's stay in its own runs.
             "parent_metrics": () if place.variant else (*content.parent_metrics, *shared),
             "parent_datasets": () if place.variant else _learned_and_judged(content.datasets),
-            "grid": () if place.variant else content.grid,
+            "parent_blobs": {} if place.variant else content.parent_blobs,
             "params": {**_params(place), **content.params},
             "files": {"manifest.json": place.folder / "manifest.json", **content.files},
         }

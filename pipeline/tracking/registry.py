@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_DECIDED = "alias"
+_DECIDED = "alias_given"
 
 
 @dataclass(frozen=True)

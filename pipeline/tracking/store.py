@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.tracking.connection import database_file, make_client
-from pipeline.tracking.content import Adapter, Content, Data, GridImage, Point
+from pipeline.tracking.content import Adapter, Content, Data, Point
 from pipeline.tracking.flavour import describe_model
 from pipeline.tracking.layout import Place, RunFolder
 
@@ -150,7 +149,7 @@ class Store:
         # and the same value at the same moment is one value to MLflow.
         self._metrics(parent, content.parent_metrics, place.ended)
         self._inputs(parent, content.parent_datasets)
-        self._grid(parent, content.grid, place.ended)
+        self._blobs(parent, content.parent_blobs)
         if model is not None and not place.variant:
             self._output(parent, place, model)
         self.tags(parent, content.parent_tags)
@@ -284,23 +283,6 @@ class Store:
                 path.write_bytes(content)
             self.client.log_artifacts(run_id, folder)
 
-    def _grid(self, run_id: str, images: Sequence[GridImage], timestamp: int) -> None:
-        """Pictures that change with the round, named as ``mlflow.log_image`` names them.
-
-        It would give them random names, and so show a picture twice that is logged twice.
-        """
-        blobs: dict[str, bytes] = {}
-        for image in images:
-            mark = hashlib.sha256(image.png).hexdigest()
-            unique = f"{mark[:8]}-{mark[8:12]}-{mark[12:16]}-{mark[16:20]}-{mark[20:32]}"
-            key = image.key.replace("/", "~")
-            name = f"images/{key}+step+{image.step}+timestamp+{timestamp}+{unique}"
-            blobs[f"{name}.png"] = image.png
-            blobs[f"{name}+compressed.webp"] = _thumbnail(image.png)
-        self._blobs(run_id, blobs)
-        if blobs:
-            self.client.set_tag(run_id, "mlflow.loggedImages", "True")
-
     def _output(self, run_id: str, place: Place, model: str) -> None:
         from mlflow.entities import LoggedModelOutput
 
@@ -346,20 +328,6 @@ def _origin(command: str) -> dict[str, str]:
 def _model_name(place: Place) -> str:
     """``adapter-round-01``, ``adapter-no_sft``: lists show nothing else of a logged model."""
     return f"adapter-{place.variant or f'round-{place.round:02d}'}"
-
-
-def _thumbnail(png: bytes, size: int = 256) -> bytes:
-    """A smaller picture in WebP, for galleries."""
-    import io
-
-    from PIL import Image
-
-    with Image.open(io.BytesIO(png)) as image:
-        small = image.convert("RGB")
-        small.thumbnail((size, size))
-        out = io.BytesIO()
-        small.save(out, "webp")
-    return out.getvalue()
 
 
 def _parts(items: Iterable[T], size: int) -> Iterable[list[T]]:

@@ -169,6 +169,8 @@ def test_counterexamples_with_pictures(logged):
 def test_the_run_holds_its_configuration_and_report(logged):
     found = artefacts(logged.client, logged.parent.info.run_id)
     assert {"config.yaml", "run.json", "report/index.html"} <= set(found)
+    assert "pictures/round-00_worst_counterexample.png" in found
+    assert "pictures/round-01_best_controller.png" in found
     note = logged.parent.data.tags["mlflow.note.content"]
     assert "| round 1 |" in note
     assert "Gate **passed**" in note

@@ -53,7 +53,7 @@ def snapshot(uri):
     return {
         "runs": held,
         "models": sorted((model.name, places[model.source_run_id]) for model in models),
-        "versions": [(v.version, places[v.run_id], v.tags["alias"]) for v in versions],
+        "versions": [(v.version, places[v.run_id], v.tags["alias_given"]) for v in versions],
     }
 
 
@@ -188,7 +188,7 @@ def test_a_registered_adapter_outlives_the_training_that_replaces_it(run, store)
     models = client.search_logged_models([experiment])
     assert len(models) == 2
     assert trained in {model.source_run_id for model in models}
-    assert [v.tags["alias"] for v in client.search_model_versions(f"name = '{NAME}'")] == [
+    assert [v.tags["alias_given"] for v in client.search_model_versions(f"name = '{NAME}'")] == [
         "champion"
     ] * 2
 
