@@ -107,7 +107,7 @@ def save_adapter(
     from peft import get_peft_model_state_dict
     from safetensors.torch import save
 
-    tensors = get_peft_model_state_dict(model, state_dict=state)
+    tensors = get_peft_model_state_dict(model, state_dict=state, save_embedding_layers=False)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(folder / WEIGHTS, save(held, metadata={"format": "pt"}))
     config = model.peft_config["default"].to_dict()

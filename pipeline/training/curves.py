@@ -40,6 +40,20 @@ token, exact over the vocabulary, averaged over the positions of a few chosen co
 every few updates.
 """
 
+SUMS = (
+    "pairs",
+    "accuracy",
+    "reward_accuracy",
+    "margin",
+    "chosen_drift",
+    "rejected_drift",
+    "chosen_length",
+    "rejected_length",
+    "prompts",
+    "length_drift",
+)
+"""Fields of `pair_sums`."""
+
 
 def pair_sums(
     policy: Sequence[float],
@@ -57,21 +71,7 @@ def pair_sums(
         pairs: (chosen, rejected), indices into these.
         prompts: Which prompt each completion belongs to.
     """
-    sums = dict.fromkeys(
-        (
-            "pairs",
-            "accuracy",
-            "reward_accuracy",
-            "margin",
-            "chosen_drift",
-            "rejected_drift",
-            "chosen_length",
-            "rejected_length",
-            "prompts",
-            "length_drift",
-        ),
-        0.0,
-    )
+    sums = dict.fromkeys(SUMS, 0.0)
     drift = [p - r for p, r in zip(policy, reference, strict=True)]
     for chosen, rejected in pairs:
         sums["pairs"] += 1

@@ -65,7 +65,9 @@ def _visible(row: Row) -> torch.Tensor:
 def add_row_forward(network: Any) -> None:
     """Let ``network(row=row_tensors(...))`` return log-probabilities [S, L] of its completions.
 
-    Entries past a completion's end are 0. Called otherwise, the network is as before.
+    Entries past a completion's end are 0. With ``distributions=True`` it returns [P, V] instead:
+    the log-probability of every token of the vocabulary at every prediction, float32. Called
+    without a row, the network is as before.
 
     Raises:
         InputError: The model does more between hidden states and logits than a linear map.
@@ -81,27 +83,46 @@ def add_row_forward(network: Any) -> None:
         network.set_attn_implementation("sdpa")
     original = network.forward
 
-    def forward(self: Any, *args: Any, row: Tensors | None = None, **kwargs: Any) -> Any:
+    def forward(
+        self: Any,
+        *args: Any,
+        row: Tensors | None = None,
+        distributions: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         if row is None:
             return original(*args, **kwargs)
-        return _row_log_probs(self, row)
+        return _row_distributions(self, row) if distributions else _row_log_probs(self, row)
 
     network.forward = types.MethodType(forward, network)
 
 
 def _row_log_probs(network: Any, row: Tensors) -> torch.Tensor:
+    states, (weight, bias) = _predicting_states(network, row), _output_map(network)
+    by_edge = edge_log_probs(states, weight, bias, row["edge_of"], row["edge_token"])
+    paths = row["paths"]
+    return F.pad(by_edge, (0, 1)).index_select(0, paths.flatten()).view(paths.shape)
+
+
+def _row_distributions(network: Any, row: Tensors) -> torch.Tensor:
+    states, (weight, bias) = _predicting_states(network, row), _output_map(network)
+    return torch.log_softmax(F.linear(states.to(weight.dtype), weight, bias).float(), dim=-1)
+
+
+def _predicting_states(network: Any, row: Tensors) -> torch.Tensor:
+    """[P, H], hidden states of the tokens whose next one is predicted."""
     hidden = network.base_model(
         input_ids=row["input_ids"],
         attention_mask=_attention_mask(row["visible"], network.dtype),
         position_ids=row["position_ids"],
         use_cache=False,
     ).last_hidden_state[0]
+    return hidden.index_select(0, row["predict"])
+
+
+def _output_map(network: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     head = network.get_output_embeddings()
-    weight, bias = _whole(head.weight), _whole(getattr(head, "bias", None))
-    by_edge = edge_log_probs(
-        hidden.index_select(0, row["predict"]), weight, bias, row["edge_of"], row["edge_token"]
-    )
-    return F.pad(by_edge, (0, 1))[row["paths"]]
+    return _whole(head.weight), _whole(getattr(head, "bias", None))
 
 
 def _attention_mask(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

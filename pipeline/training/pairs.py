@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import read_rows
 from pipeline.prompts import Message, Prompt, chat_text
 from verifier.errors import InputError
 
@@ -63,22 +63,13 @@ def load_groups(path: Path) -> list[PromptGroup]:
     Raises:
         InputError: The file is missing or a row is not a pair.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}", file=path, remedy="run the stage rank first"
-        ) from None
     found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, row in enumerate(read_rows(path), start=1):
         try:
-            row = json.loads(line)
             messages = tuple(Message(m["role"], m["content"]) for m in row["prompt"]["messages"])
             texts = (row["chosen"]["text"], row["rejected"]["text"])
             good = messages and all(isinstance(text, str) for text in texts)
-        except (ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             good = False
         if not good:
             raise InputError(

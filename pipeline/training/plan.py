@@ -121,7 +121,7 @@ def _parts(
     items: list[Item], groups: Sequence[TokenGroup], processes: int
 ) -> tuple[tuple[Part, ...], ...]:
     if processes == 1:
-        pieces = [list(_rows(items, groups))]
+        pieces = [list(within_rows(items, groups))]
     else:
         each = -(-len(items) // processes)
         items = [items[i % len(items)] for i in range(each * processes)]
@@ -141,7 +141,11 @@ def _parts(
     )
 
 
-def _rows(items: Sequence[Item], groups: Sequence[TokenGroup]) -> Iterator[list[Item]]:
+def within_rows(items: Sequence[Item], groups: Sequence[TokenGroup]) -> Iterator[list[Item]]:
+    """The items, in order, cut where a row would grow beyond `ROW_TOKENS`.
+
+    An item that is longer than that has a row of its own.
+    """
     builder, piece = RowBuilder(), []
     for item in items:
         for group, completion in item.completions:
@@ -159,9 +163,7 @@ def _chosen_tokens(item: Item, groups: Sequence[TokenGroup]) -> int:
     return len(groups[item.group].completions[item.chosen])
 
 
-def row_of(
-    completions: Sequence[tuple[int, int]], groups: Sequence[TokenGroup]
-) -> Row:
+def row_of(completions: Sequence[tuple[int, int]], groups: Sequence[TokenGroup]) -> Row:
     """The row of (group, completion) pairs; its paths are in the same order."""
     builder = RowBuilder()
     for group, completion in completions:
