@@ -24,6 +24,8 @@ RUNS = Path("runs")
 
 _INFO = "run.json"
 _LOCK = ".lock"
+# Names of these files while they are being written (see `pipeline.files`).
+_BEGUN = (f".{CONFIG_FILE}.", f".{_INFO}.")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ def reconfigure(run: RunFolder, config: RunConfig) -> RunFolder:
 
 
 def _write(path: Path, config: RunConfig, info: dict[str, Any]) -> RunFolder:
+    for pattern in _BEGUN:  # what a kill in here has left behind
+        for file in path.glob(f"{pattern}*"):
+            file.unlink()
     info = info | {"config_hash": config.hash, "version": version("specdrive")}
     write_text(path / CONFIG_FILE, config.to_yaml())
     write_text(path / _INFO, json.dumps(info, indent=1, ensure_ascii=False) + "\n")
@@ -99,9 +104,8 @@ def is_empty(path: Path) -> bool:
     """Whether a new run can be made there: nothing, or what a kill leaves before a run is one."""
     if not path.exists():
         return True
-    begun = (f".{CONFIG_FILE}.", f".{_INFO}.")
     return path.is_dir() and all(
-        entry.name in (_LOCK, CONFIG_FILE) or entry.name.startswith(begun)
+        entry.name in (_LOCK, CONFIG_FILE) or entry.name.startswith(_BEGUN)
         for entry in path.iterdir()
     )
 

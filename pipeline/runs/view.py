@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
@@ -22,6 +22,8 @@ from pipeline.runs.plan import Step
 
 _OTHERS = 6
 """Lines of a terminal that the view leaves free."""
+
+_BAR = 14
 
 _SIGN_OF_LIFE = 30.0
 """Seconds between two lines about the same stage in a log."""
@@ -82,7 +84,7 @@ class LiveView:
     def __init__(self, title: str, steps: Sequence[Step]) -> None:
         self._title, self._steps = title, tuple(steps)
         self._began = self._step_began = time.monotonic()
-        self._facts: dict[Step, tuple[str, float, bool]] = {}
+        self._facts: dict[PurePosixPath, tuple[str, float, bool]] = {}  # by the steps' folders
         self._current: Step | None = None
         self._what, self._done, self._total = "", 0, 0
         self._spinner = Spinner("dots", style="cyan")
@@ -99,7 +101,7 @@ class LiveView:
 
     def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
         """Tick the stage off."""
-        self._facts[step] = (fact(step, folder), seconds, skipped)
+        self._facts[step.folder] = (fact(step, folder), seconds, skipped)
         self._current = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -109,13 +111,16 @@ class LiveView:
 
     def _render(self) -> RenderableType:
         elapsed = duration(time.monotonic() - self._began)
-        done = sum(step in self._facts for step in self._steps)
+        done = sum(step.folder in self._facts for step in self._steps)
         head = Text.assemble(
             (self._title, "bold"), (f"   {done} of {len(self._steps)} stages   {elapsed}", "dim")
         )
         table = Table.grid(padding=(0, 2, 0, 0))
         for column in ("mark", "group", "stage", "result", "time"):
-            table.add_column(no_wrap=True, justify="right" if column == "time" else "left")
+            # Where the terminal is narrow, only what can be said about a stage is cut short.
+            table.add_column(
+                no_wrap=column != "result", justify="right" if column == "time" else "left"
+            )
         for row in self._rows():
             table.add_row(*row)
         return Group(Padding(head, (1, 0, 0, 0)), Padding(table, (0, 0, 1, 0)))
@@ -129,8 +134,8 @@ class LiveView:
         tight = len(self._steps) > room
         rows: list[tuple[RenderableType, ...]] = []
         for name, steps in groups.items():
-            finished = all(step in self._facts for step in steps)
-            coming = not any(step in self._facts or step is self._current for step in steps)
+            finished = all(step.folder in self._facts for step in steps)
+            coming = not any(step.folder in self._facts or step is self._current for step in steps)
             if tight and (finished or coming) and len(steps) > 1:
                 rows.append(self._short(name, steps, finished))
             else:
@@ -143,11 +148,11 @@ class LiveView:
 
     def _row(self, group: str, step: Step) -> tuple[RenderableType, ...]:
         stage = "" if group == step.stage else step.stage
-        if step in self._facts:
-            said, seconds, skipped = self._facts[step]
+        if step.folder in self._facts:
+            said, seconds, skipped = self._facts[step.folder]
             mark = Text("✓", style="dim green" if skipped else "green")
             style = "dim" if skipped else ""
-            result = Text(f"{said}{' (kept)' if skipped else ''}", style=style)
+            result = _one_line(f"{said}{' (kept)' if skipped else ''}", style)
             return mark, Text(group), Text(stage), result, Text(duration(seconds), style="dim")
         if step is self._current:
             spent = Text(duration(time.monotonic() - self._step_began), style="cyan")
@@ -160,24 +165,32 @@ class LiveView:
         if not finished:
             mark, spent = Text("·", style="dim"), Text()
             return mark, Text(name, "dim"), Text(f"{len(steps)} stages", "dim"), Text(), spent
-        said = self._facts[steps[-1]][0]
-        seconds = sum(self._facts[step][1] for step in steps)
+        said = self._facts[steps[-1].folder][0]
+        seconds = sum(self._facts[step.folder][1] for step in steps)
         stages = Text(f"{len(steps)} stages", "dim")
-        return Text("✓", style="green"), Text(name), stages, Text(said), Text(duration(seconds))
+        spent = Text(duration(seconds), style="dim")
+        return Text("✓", style="green"), Text(name), stages, _one_line(said), spent
 
     def _bar(self) -> RenderableType:
         if not self._total:
-            return Text(self._what, style="cyan")
-        bar = ProgressBar(self._total, self._done, width=24, complete_style="cyan")
-        grid = Table.grid(padding=(0, 1, 0, 0))
+            return _one_line(self._what, "cyan")
         left = ""
         if 0 < self._done < self._total:
             spent = time.monotonic() - self._step_began
-            left = f"about {duration(spent * (self._total - self._done) / self._done)} left"
-        grid.add_row(
-            bar, f"{self._done}/{self._total}", Text(self._what, "cyan"), Text(left, "dim")
-        )
+            remaining = spent * (self._total - self._done) / self._done
+            left = f"about {duration(remaining)} left  "
+        said = Text(no_wrap=True, overflow="ellipsis")
+        said.append(f"{self._done}/{self._total}  ").append(left, "dim").append(self._what, "cyan")
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column()
+        bar = ProgressBar(self._total, self._done, width=_BAR, complete_style="cyan")
+        grid.add_row(bar, said)
         return grid
+
+
+def _one_line(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager

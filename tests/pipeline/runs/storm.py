@@ -26,14 +26,19 @@ from pipeline.runs.plan import Step
 
 _PATIENCE = 120.0
 _MOST_RUNS = 8
+_EARLY = 6
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A run to be killed: its steps, and how to carry it out or continue it in a folder."""
+    """A run to be killed: its steps, and how to carry it out or continue it in a folder.
+
+    ``prelude`` is about how many seconds an attempt takes until it begins a step.
+    """
 
     steps: tuple[Step, ...]
     carry_out: Callable[[Path], None]
+    prelude: float
 
 
 def attempt(act: Callable[[], object]) -> int:
@@ -98,6 +103,14 @@ def strike(subject: Subject, run: Path, target: int, delay: float) -> str | None
     return None
 
 
+def strike_early(subject: Subject, run: Path, delay: float) -> bool:
+    """Kill an attempt ``delay`` after its start, before it has finished a step or even begun one."""
+    child = attempt(lambda: subject.carry_out(run))
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    return ended(child, block=True) == -signal.SIGKILL
+
+
 def calm(subject: Subject, run: Path) -> list[float]:
     """Carry a run out without disturbance; the seconds of each step."""
     code = ended(attempt(lambda: subject.carry_out(run)), block=True)
@@ -132,7 +145,7 @@ def weather(subject: Subject, folder: Path, kills: int, seed: int) -> dict[str, 
     chance = random.Random(seed)
     seconds = calm(subject, folder / "calm")
     expected = artefacts(subject, folder / "calm")
-    struck: dict[str, int] = {}
+    struck = {"start": 0}
     differing: list[str] = []
     remains: list[str] = []
     runs = 0
@@ -141,6 +154,8 @@ def weather(subject: Subject, folder: Path, kills: int, seed: int) -> dict[str, 
         run = folder / f"storm-{runs}"
         runs += 1
         share = max(1, math.ceil((kills - sum(struck.values())) / len(subject.steps)))
+        for _ in range(_EARLY):
+            struck["start"] += strike_early(subject, run, chance.uniform(0, subject.prelude))
         for index, place in enumerate(places):
             # Once there are enough, only where none has struck yet.
             for _ in range(share if sum(struck.values()) < kills or place not in struck else 0):
@@ -192,7 +207,7 @@ def fake() -> Subject:
             world = World(run, acts=dict.fromkeys(World(run).stages(), work))
             world.engine(config).execute(world.steps(config))
 
-    return Subject(World(Path("nowhere")).steps(config), carry_out)
+    return Subject(World(Path("nowhere")).steps(config), carry_out, prelude=0.005)
 
 
 def real(folder: Path) -> Subject:
@@ -225,7 +240,7 @@ def real(folder: Path) -> Subject:
     def once(run: Path) -> None:
         pipeline.runs.launch.carry_out(config, run, resume=True)
 
-    return Subject(plan(config, stages), once)
+    return Subject(plan(config, stages), once, prelude=0.25)
 
 
 def main(kind: str, folder: str, kills: str, seed: str) -> None:

@@ -94,6 +94,14 @@ def test_what_a_kill_leaves_before_a_run_exists_is_no_obstacle(tmp_path):
     assert not run.exists()
 
 
+def test_half_written_files_of_a_run_do_not_stay(tmp_path):
+    with locked(tmp_path / "run"):
+        for name in (".run.json.abc", ".config.yaml.x1"):
+            (tmp_path / "run" / name).write_text("{")
+        made = make_run(tmp_path / "run", ONE)
+    assert sorted(p.name for p in made.path.iterdir()) == [".lock", "config.yaml", "run.json"]
+
+
 def test_sigterm_is_an_interrupt():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated), orderly_termination():
