@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP)
-	@$(BIN)/specdrive demo
+	@$(BIN)/specdrive run quick --resume
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto

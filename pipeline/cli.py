@@ -14,7 +14,6 @@ from verifier.errors import InputError
 COMMANDS = {
     "audit": "pipeline.commands.audit",
     "certificate": "pipeline.commands.certificate",
-    "demo": "pipeline.commands.demo",
     "evaluate": "pipeline.commands.evaluate",
     "generate": "pipeline.commands.generate",
     "rules": "pipeline.commands.rules",

@@ -252,9 +252,3 @@ def _merit(item: Judged) -> tuple[bool, bool, int, bool, float]:
         item.progress == "satisfied",
         item.paper_score,
     )
-
-
-def worst(judged: Iterable[Judged]) -> Judged | None:
-    """The answer that breaks the most safety rules of ``road`` (the first of several)."""
-    guilty = [item for item in judged if item.violated]
-    return max(guilty, key=lambda item: len(item.violated), default=None)

@@ -1,19 +1,13 @@
-"""Scores of answers, and the demonstration's report made from them."""
+"""Scores of answers."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 from golden import AFTER_TEXT, BEFORE_TEXT
 
-from pipeline.demo import ALWAYS_STOP, Demo, Series, choose_tasks, write_artefacts
-from pipeline.evaluation import PROGRESS, Judge, Judged, summarize, worst
-from pipeline.report import demo_page
-from pipeline.tasks import Task, load_tasks
+from pipeline.evaluation import PROGRESS, Judge, Judged, summarize, trivial_answers
+from pipeline.tasks import Task
 from verifier.semantics import SHIPPED
-from verifier.steps import Alignment
 from verifier.vocabulary import load_vocabulary
 
 VOCABULARY = load_vocabulary()
@@ -43,7 +37,7 @@ def test_strict_success_needs_every_rule_and_the_manoeuvre(judge: Judge) -> None
 
 
 def test_always_stopping_scores_under_the_paper_and_never_succeeds(judge: Judge) -> None:
-    stopped = judge.judge_alignment(TASK, "1. Stop.", Alignment(ALWAYS_STOP, ()))
+    (stopped,) = trivial_answers(judge, [TASK])["always_stop"]
     assert stopped.paper_score >= 12 / 15
     assert not stopped.strict_success
     violated = [v.id for v in stopped.road.verdicts if v.value == "violated"]
@@ -65,45 +59,3 @@ def test_summary(judged: list[Judged]) -> None:
     assert summary.rules["road", PROGRESS]["unknown"] == 1
     assert all(sum(counts.values()) == 4 for counts in summary.rules.values())
     assert set(summary.to_json()["strict_success"]) == {"value", "low", "high"}
-
-
-def test_the_worst_breaks_the_most_safety_rules(judged: list[Judged]) -> None:
-    bad = worst(judged)
-    assert bad is not None
-    assert bad.text in (HASTY, BEFORE_TEXT)
-    assert worst([judged[0], judged[2]]) is None
-
-
-def test_a_dozen_tasks_are_of_a_dozen_worlds() -> None:
-    tasks = choose_tasks(load_tasks("driving", VOCABULARY), 12)
-    assert len({task.world for task in tasks}) == 12
-    assert len({task.action for task in tasks}) == 3
-    bank = load_tasks("driving", VOCABULARY)
-    assert len({t.id for t in choose_tasks(bank, 1000)}) == len(choose_tasks(bank, 1000))
-
-
-def test_report_page_is_self_contained(judge: Judge, judged: list[Judged], tmp_path: Path) -> None:
-    series = Series("free sampling", tuple(judged), summarize(judged))
-    demo = Demo(
-        tasks=(TASK,),
-        series=(series, Series("always stopping", tuple(judged[:1]), summarize(judged[:1]))),
-        worst=judge.judge(TASK, HASTY, counterexamples=True),
-        best=judged[0],
-        seconds={"sampling": 20.0, "verification": 1.0},
-        model="<b>model</b>",
-    )
-    page = demo_page(demo, VOCABULARY)
-    assert "&lt;b&gt;model" in page
-    assert "turns right anyway" in page
-    assert page.count("<svg") == 3
-    for outside in ("http://", "https://"):
-        addresses = {part.split('"')[0] for part in page.split(outside)[1:]}
-        assert all(address.startswith("www.w3.org/") for address in addresses)
-    write_artefacts(demo, tmp_path, VOCABULARY)
-    rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
-    assert [row["strict_success"] for row in rows[:4]] == [True, False, False, False]
-    assert {p.stem for p in (tmp_path / "pictures").glob("*.png")} == {
-        "worst_controller",
-        "worst_counterexample",
-        "best_controller",
-    }
