@@ -53,3 +53,11 @@ def test_neutral_text_is_long_enough_and_says_nothing_of_driving():
 def test_json(tiny):
     found = perplexity(tiny, TEXT, 50)
     assert found.to_json() == {"neutral": found.value, "tokens": 49, "text": found.text}
+
+
+@pytest.mark.model
+def test_english_is_likelier_than_the_same_words_in_disorder(smollm2):
+    words = neutral_text().split()[:300]
+    told = perplexity(smollm2, " ".join(words), 256).value
+    assert 3 < told < 40
+    assert perplexity(smollm2, " ".join(sorted(words)), 256).value > 5 * told
