@@ -34,6 +34,7 @@ SPLIT_WORDS = {
     "train": "training tasks",
 }
 _LABEL = 8
+_REASONS = 3
 _MARKS = {
     "finished": ("✓", "green"),
     "outdated": ("↻", "yellow"),
@@ -119,7 +120,10 @@ def _gate(champion: str, gate: Mapping[str, Any]) -> Table:
     name = model_name(champion)
     if gate["passed"]:
         return labelled("gate", Text(f"passed by {name}", style="green"))
-    reasons = "; ".join(gate["reasons"])
+    shown, rest = gate["reasons"][:_REASONS], gate["reasons"][_REASONS:]
+    reasons = "; ".join(
+        [*shown, *([f"and {len(rest)} more in select/selection.json"] if rest else [])]
+    )
     return labelled("gate", Text.assemble((f"not passed by {name}: ", "yellow"), reasons))
 
 

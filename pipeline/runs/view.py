@@ -83,7 +83,7 @@ class LiveView:
 
     def __init__(self, title: str, steps: Sequence[Step]) -> None:
         self._title, self._steps = title, tuple(steps)
-        self._began = self._step_began = time.monotonic()
+        self._began = self._step_began = self._part_began = time.monotonic()
         self._facts: dict[PurePosixPath, tuple[str, float, bool]] = {}  # by the steps' folders
         self._current: Step | None = None
         self._what, self._done, self._total = "", 0, 0
@@ -96,7 +96,9 @@ class LiveView:
         self._what, self._done, self._total = "continuing" if resumed else "", 0, 0
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Move the bar."""
+        """Move the bar; what else is done in a stage has a pace of its own."""
+        if what != self._what:
+            self._part_began = time.monotonic()
         self._what, self._done, self._total = what, done, total
 
     def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
@@ -176,7 +178,7 @@ class LiveView:
             return _one_line(self._what, "cyan")
         left = ""
         if 0 < self._done < self._total:
-            spent = time.monotonic() - self._step_began
+            spent = time.monotonic() - self._part_began
             remaining = spent * (self._total - self._done) / self._done
             left = f"about {duration(remaining)} left  "
         said = Text(no_wrap=True, overflow="ellipsis")

@@ -123,6 +123,7 @@ def _sampled(
         done += count
         context.report(what, done, total)
 
+    context.report(what, 0, total)
     grammars = None
     if series.constrained:
         grammars = [task_grammar(task, judge.vocabulary) for task in series.tasks]

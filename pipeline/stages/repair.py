@@ -128,6 +128,7 @@ def _asked(
         done += count
         context.report("repairing by the model", done, len(prompts))
 
+    context.report("repairing by the model", 0, len(prompts))
     answers = sample_in_chunks(
         model,
         prompts,
