@@ -58,7 +58,9 @@ def evaluate(run: RunFolder, place: Place) -> Content:
     drawn = _draw(run, answers, split, vocabulary)
     tables = {
         "tables/splits.json": splits_table(groups),
-        "tables/specifications.json": rules_table(splits, _texts(vocabulary)),
+        "tables/specifications.json": rules_table(
+            {split: shown_scores, **splits}, _texts(vocabulary)
+        ),
         "tables/answers.json": answers_table(answers, {}),
     } | drawn.tables
     return Content(

@@ -154,6 +154,17 @@ def test_verdicts_as_a_table(logged):
     assert {"path": "tables/verdicts.json", "type": "table"} in shown
 
 
+def test_specifications_as_a_table_with_held_out_answers_first(logged):
+    child = logged.children["round-01/evaluate"]
+    table = json.loads(read(logged, child, "tables/specifications.json").read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert rows[0]["answers to"] == "test"
+    (phi_5,) = (r for r in rows if r["rule"] == "phi_5" and r["answers to"] == "test")
+    counts = summary(logged, "round-01")["splits"]["test"]["rules"]["paper"]["phi_5"]
+    assert phi_5["violated"] == counts.get("violated", 0)
+    assert phi_5["says"]
+
+
 def test_counterexamples_with_pictures(logged):
     base = logged.children["round-00/evaluate"]
     table = json.loads(read(logged, base, "tables/counterexamples.json").read_text())
