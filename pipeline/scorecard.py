@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters import adapter_hash
-from pipeline.evaluation import Judge, Judged, Summary, summarize, worst
+from pipeline.evaluation import Judge, Judged, Summary, summarize
 from pipeline.prompts import Template
 from pipeline.sampling import sample_tasks
 from pipeline.tasks import Task
@@ -129,7 +129,7 @@ def evaluate_tasks(
     )
     rows = [(judge.judge(by_id[answer.task], answer.text), answer.tokens) for answer in answers]
     judged = [item for item, _ in rows]
-    bad = worst(judged) or next((item for item in judged if _violates(item)), None)
+    bad = _worst(judged)
     return Scorecard(
         model=model,
         samples=samples,
@@ -150,8 +150,10 @@ def explained(judged: Judged) -> Verdict:
     return next(v for v in judged.road.verdicts if v.value == "violated")
 
 
-def _violates(judged: Judged) -> bool:
-    return any(verdict.value == "violated" for verdict in judged.road.verdicts)
+def _worst(judged: Sequence[Judged]) -> Judged | None:
+    """The answer that breaks the most safety rules, else one that fails its manoeuvre."""
+    guilty = [item for item in judged if item.violated or item.progress == "violated"]
+    return max(guilty, key=lambda item: len(item.violated), default=None)
 
 
 def _summary(rows: Sequence[_Row]) -> Summary:
