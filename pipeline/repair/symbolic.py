@@ -3,8 +3,8 @@
 A counterexample names the step at fault and the facts the violation rests on
 (`verifier.causes`). Each fact suggests edits: the step's guard is strengthened by the opposite of
 what was observed, a stop is put before it, or the step goes. A manoeuvre that is never made is
-appended, or what holds it up is loosened. The edits are searched best first; what comes out has
-been verified like any other answer.
+appended, or what holds it up is loosened. The edits are searched best first; steps that turn out
+not to be needed are left out at the end. What comes out has been verified like any other answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.repair.lines import (
 )
 from pipeline.tasks import STOP, Task
 from verifier.causes import Literal, causes, literals
-from verifier.controller import Controller, Transition
+from verifier.controller import EPSILON, Controller, Transition
 from verifier.formulas import atomic_propositions, parse_ltl
 from verifier.steps import steps_to_controller
 from verifier.truth_tables import MAX_SUPPORT, cubes_of, support_of, table_of
@@ -88,7 +88,7 @@ def repair(
         judge: Reads and verifies.
         task: What the answer should do, and where.
         text: An answer that can be read; another one has no repairs.
-        max_edits: Edits per repair at most.
+        max_edits: Edits per repair at most; leaving out what is not needed is not counted.
         most: Repairs to look for.
         budget: Controllers to verify at most.
     """
@@ -112,6 +112,7 @@ def repair(
             if after is None:
                 continue
             if after.done:
+                after = _simplified(judge, task, after)
                 key = str(after.report.controller_hash)
                 found.setdefault(key, Repair(numbered(after.lines), after.edits, key))
                 if len(found) == most:
@@ -135,6 +136,18 @@ def _draft(judge: Judge, task: Task, lines: Lines, edits: tuple[str, ...]) -> _D
     checker = judge.checker(task.world, judge.rules_of(task))
     report = checker.check(alignment.controller)
     return _Draft(lines, edits, alignment.controller, report)
+
+
+def _simplified(judge: Judge, task: Task, draft: _Draft) -> _Draft:
+    """Without the steps that act and are not needed, last ones first; it still succeeds."""
+    for step in range(len(draft.lines), 0, -1):
+        if not any(t.step == step and t.action != EPSILON for t in draft.controller.transitions):
+            continue
+        lines = deleted(draft.lines, step)
+        shorter = _draft(judge, task, lines, (*draft.edits, f"step {step} not needed"))
+        if shorter is not None and shorter.done:
+            draft = shorter
+    return draft
 
 
 def _edits(draft: _Draft, task: Task, vocabulary: Vocabulary) -> Iterator[tuple[Lines, str]]:
