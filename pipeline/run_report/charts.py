@@ -15,7 +15,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 380, 232
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 86, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 92, 14, 34
 _LABEL_GAP = 14.5
 _RAW_POINTS = 120
 """Longer series are thinned to so many means."""
@@ -223,7 +223,7 @@ def _axes(chart: Chart, scale: _Scale, rows: Sequence[float]) -> list[Markup]:
 
 
 def _x_ticks(scale: _Scale) -> list[tuple[float, str]]:
-    inside = [x for x in ticks(scale.x_low, scale.x_high) if scale.x_low <= x <= scale.x_high]
+    inside = [x for x in ticks(scale.x_low, scale.x_high, 6) if scale.x_low <= x <= scale.x_high]
     return [(x, f"{x:g}") for x in inside]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Any
 
 from markupsafe import Markup
 
@@ -15,17 +14,117 @@ from pipeline.run_report.scores import Scores
 from pipeline.statistics import Rate
 
 PAPER_RULES = 15
+
+SPLIT_WORDS = {
+    "train": "train",
+    "validation": "validation",
+    "test": "test",
+    "test_known_worlds": "test, known worlds",
+    "test_new_worlds": "test, new worlds",
+}
 _SMOOTHING = 12
 """A smoothed curve is the mean over one ``_SMOOTHING``-th of a round's steps."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its caption."""
+    """A drawing with its caption.
+
+    Attributes:
+        title: What is shown.
+        unit: Of the y axis.
+        note: What it means.
+        svg: The drawing.
+    """
 
     title: str
+    unit: str
     note: str
-    svg: Markup
+    svg: Markup = field(default_factory=Markup)
+
+
+def _two(value: float) -> str:
+    text = f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:.0f}"
+    return text.replace("-", "−")
+
+
+def _one(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _percents(value: float) -> str:
+    return f"{100 * value:.1f}".removesuffix(".0") + " %"
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """A figure of the training: (field, label, style) of its lines, and how it is labelled."""
+
+    title: str
+    unit: str
+    note: str
+    lines: tuple[tuple[str, str, str], ...]
+    text: Callable[[float], str]
+    low: float | None = None
+    high: float | None = None
+
+
+_TRAINING = (
+    _Spec(
+        "Loss",
+        "nats",
+        "What is minimised: the preference loss and, where used, a share of the loss of SFT.",
+        (
+            ("loss", "total", "one"),
+            ("preference_loss", "preference", "four"),
+            ("sft_loss", "SFT", "three"),
+        ),
+        _two,
+    ),
+    _Spec(
+        "Preference accuracy",
+        "share of pairs",
+        "The chosen answer is likelier than the rejected one: as such, and measured against the "
+        "model that the round started from.",
+        (("accuracy", "as such", "one"), ("reward_accuracy", "vs. start", "four")),
+        _percents,
+        high=1.0,
+    ),
+    _Spec(
+        "Marginal preference",
+        "nats per answer",
+        "How much more log-probability the chosen answer gained than the rejected one, and what "
+        "each gained by itself.",
+        (
+            ("margin", "margin", "one"),
+            ("chosen_drift", "chosen", "three"),
+            ("rejected_drift", "rejected", "two"),
+        ),
+        _two,
+    ),
+    _Spec(
+        "Divergence",
+        "nats per token",
+        "KL from the model that the round started from: how far training has moved.",
+        (("kl", "KL", "one"),),
+        _two,
+        low=0.0,
+    ),
+    _Spec(
+        "Length drift",
+        "tokens per answer",
+        "Expected growth of the answers: whether it learns to be right or to be long.",
+        (("length_drift", "drift", "one"),),
+        _two,
+    ),
+    _Spec(
+        "Length of the pairs",
+        "tokens per answer",
+        "What training is shown.",
+        (("chosen_length", "chosen", "three"), ("rejected_length", "rejected", "two")),
+        _two,
+    ),
+)
 
 
 def training_figures(run: Run) -> list[Figure]:
@@ -52,58 +151,46 @@ def training_figures(run: Run) -> list[Figure]:
         place = max(index for index, start in enumerate(starts) if start <= x)
         return f"{rounds[place].label}, step {x - starts[place]:.0f}"
 
-    def figure(
-        title: str, note: str, keys: Mapping[str, str], text: Callable[[float], str], **bounds: Any
-    ) -> Figure | None:
-        lines: list[Line] = []
-        for (key, label), style in zip(keys.items(), ("one", "two", "three"), strict=False):
-            lines += _by_round(series(key), label, style)
+    def figure(spec: _Spec) -> Figure | None:
+        lines = [
+            line
+            for key, label, style in spec.lines
+            for line in _by_round(series(key), label, style)
+        ]
         if not lines:
             return None
-        chart = Chart(title, lines, text, (), "step", (), walls, hover=hover, **bounds)
-        return Figure(title, note, draw(chart))
+        chart = Chart(
+            f"{spec.title}, {spec.unit}", lines, spec.text, (), "training step", (), walls,
+            spec.low, spec.high, hover=hover,
+        )  # fmt: skip
+        return Figure(spec.title, spec.unit, spec.note, draw(chart))
 
-    found = [
-        figure(
-            "Loss",
-            "What is minimised: the preference loss and, where used, a share of the loss of SFT.",
-            {"loss": "total", "preference_loss": "preference", "sft_loss": "SFT"},
-            _two,
-        ),
-        figure(
-            "Preference accuracy",
-            "How often the chosen answer became likelier than the rejected one.",
-            {"accuracy": "accuracy"},
-            _percents,
-            high=1.0,
-        ),
-        figure(
-            "Marginal preference",
-            "How much more the chosen than the rejected answer gained in log-probability.",
-            {"margin": "margin"},
-            _two,
-        ),
-        figure(
-            "Divergence",
-            "KL from the model at the start of the round: how far it moved.",
-            {"kl": "KL"},
-            _two,
-            low=0.0,
-        ),
-        figure(
-            "Length",
-            "Tokens by which the answers grow: whether it learns to be right or to be long.",
-            {"length_drift": "drift"},
-            _two,
-        ),
-        figure(
-            "Length of the pairs",
-            "Mean tokens of the chosen and the rejected answers.",
-            {"chosen_length": "chosen", "rejected_length": "rejected"},
-            _two,
-        ),
+    return [found for spec in _TRAINING if (found := figure(spec)) is not None]
+
+
+@dataclass(frozen=True)
+class FinalRow:
+    """A measure at the end of every training, None if unknown: mean of its last steps."""
+
+    words: str
+    values: tuple[float | None, ...]
+
+
+def final_rows(run: Run) -> tuple[list[str], list[FinalRow]]:
+    """Names of the trainings, and the measures at their ends as their summaries have them."""
+    trained = [one for one in (*run.rounds, *run.variants) if one.training.get("final")]
+    rows = [
+        FinalRow(
+            f"{spec.title.lower()}: {label} ({spec.unit})"
+            if len(spec.lines) > 1
+            else f"{spec.title.lower()} ({spec.unit})",
+            tuple(one.training["final"].get(key) for one in trained),
+        )
+        for spec in _TRAINING
+        for key, label, _ in spec.lines
     ]
-    return [one for one in found if one is not None]
+    known = [row for row in rows if any(value is not None for value in row.values)]
+    return [one.label for one in trained], known
 
 
 def _by_round(parts: Sequence[Sequence[Point]], label: str, style: str) -> list[Line]:
@@ -118,44 +205,69 @@ def _by_round(parts: Sequence[Sequence[Point]], label: str, style: str) -> list[
 
 
 def progress_figures(run: Run) -> list[Figure]:
-    """Satisfied rules of the paper and strict success, by round, with intervals."""
+    """Rules of the paper and strict success, with intervals; length and divergence, by round."""
     rounds = [one for one in run.rounds if one.evaluation]
     if not rounds:
         return []
-    return [
-        Figure(
-            "Specifications satisfied, of 15",
-            "The paper's measure. The dashed line is a controller that never moves.",
-            draw(
-                _by_split(
-                    "Satisfied specifications of the paper's 15, by round",
-                    rounds,
-                    lambda scores: scores.paper_score,
-                    PAPER_RULES,
-                    _one,
-                    _still(run, rounds),
-                )
+    found = [
+        _by_split(
+            Figure(
+                "Specifications satisfied",
+                f"of the paper’s {PAPER_RULES}",
+                "Mean of all answers. The dashed line is a controller that never moves.",
             ),
+            rounds,
+            lambda scores: scores.paper_score,
+            PAPER_RULES,
+            _one,
+            _still(rounds),
         ),
-        Figure(
-            "Strict success",
-            "Every applicable rule of the road holds, and the manoeuvre is made.",
-            draw(
-                _by_split(
-                    "Strict success by round",
-                    rounds,
-                    lambda scores: scores.strict_success,
-                    1,
-                    _percents,
-                    [],
-                )
+        _by_split(
+            Figure(
+                "Strict success",
+                "share of answers",
+                "Every applicable rule of the road holds, and the manoeuvre is made.",
             ),
+            rounds,
+            lambda scores: scores.strict_success,
+            1,
+            _percents,
+            [],
         ),
     ]
+    if len(rounds) > 1:
+        found += [_single(*one) for one in _singles(run, rounds)]
+    return found
 
 
-def _still(run: Run, rounds: Sequence[Round]) -> list[tuple[float, str]]:
-    del run
+_Values = list[tuple[Round, float]]
+
+
+def _singles(run: Run, rounds: Sequence[Round]) -> Iterator[tuple[Figure, _Values, str]]:
+    """Measures with one value per round."""
+    tokens: _Values = []
+    moved: _Values = []
+    for one in rounds:
+        scores, kl = run.scores(one.evaluation), one.evaluation.kl if one.evaluation else {}
+        if scores and scores.tokens is not None:
+            tokens.append((one, scores.tokens))
+        if kl.get("per_token") is not None or not one.number:
+            moved.append((one, kl.get("per_token") or 0.0))
+    if len(tokens) > 1:
+        figure = Figure("Length of the answers", "tokens", "Mean of what was sampled.")
+        yield figure, tokens, SPLIT_WORDS.get(run.split, run.split)
+    if len(moved) > 1:
+        note = "KL from the base, over all rounds: how much of the model has changed."
+        yield Figure("Distance from the base", "nats per token", note), moved, "KL"
+
+
+def _single(figure: Figure, values: _Values, label: str) -> Figure:
+    line = Line(label, [(float(one.number or 0), y) for one, y in values], "three", marked=True)
+    rounds = [one for one, _ in values]
+    return replace(figure, svg=draw(_rounds_chart(figure, [line], rounds, _two)))
+
+
+def _still(rounds: Sequence[Round]) -> list[tuple[float, str]]:
     evaluation = rounds[0].evaluation
     still = evaluation.trivial.get("always_stop") if evaluation else None
     if still is None or still.paper_score.value is None:
@@ -166,27 +278,27 @@ def _still(run: Run, rounds: Sequence[Round]) -> list[tuple[float, str]]:
 _SPLITS = (
     ("train", "train", "one"),
     ("validation", "validation", "two"),
-    ("test_known_worlds", "test", "three"),
+    ("test_known_worlds", "known worlds", "three"),
     ("test_new_worlds", "new worlds", "four"),
 )
 
 
 def _by_split(
-    title: str,
+    figure: Figure,
     rounds: Sequence[Round],
     rate: Callable[[Scores], Rate],
     scale: float,
     text: Callable[[float], str],
     levels: Sequence[tuple[float, str]],
-) -> Chart:
+) -> Figure:
     lines = []
     for number, (split, label, style) in enumerate(_SPLITS):
         found_at = []
         for one in rounds:
             scores = one.evaluation.splits.get(split) if one.evaluation else None
             found = rate(scores) if scores else None
-            if found is not None and found.value is not None and one.number is not None:
-                x = float(one.number)
+            if found is not None and found.value is not None:
+                x = float(one.number or 0)
                 found_at.append((x, scale * found.value, scale * found.low, scale * found.high))
         if found_at:
             lines.append(
@@ -199,28 +311,20 @@ def _by_split(
                     aside=5.0 * number - 7.5,
                 )
             )
+    chart = _rounds_chart(figure, lines, rounds, text)
+    return replace(figure, svg=draw(replace(chart, levels=levels, high=float(scale))))
+
+
+def _rounds_chart(
+    figure: Figure, lines: Sequence[Line], rounds: Sequence[Round], text: Callable[[float], str]
+) -> Chart:
     return Chart(
-        title,
+        f"{figure.title}, {figure.unit}, by round",
         lines,
         text,
         [(float(one.number or 0), one.label.removeprefix("round ")) for one in rounds],
         "round",
-        levels,
         low=0.0,
-        high=float(scale),
         inset=16.0,
         hover=lambda x: f"round {x:.0f}" if x else "base",
     )
-
-
-def _two(value: float) -> str:
-    text = f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:.0f}"
-    return text.replace("-", "−")
-
-
-def _one(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _percents(value: float) -> str:
-    return f"{100 * value:.1f}".removesuffix(".0") + " %"

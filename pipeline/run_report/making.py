@@ -76,7 +76,7 @@ def _machine(run: Run) -> str:
 
 
 def _seeds(run: Run) -> str:
-    sampling = run.champion.evaluation.seeds if run.champion and run.champion.evaluation else ()
+    sampling = run.after.seeds if run.after else ()
     told = []
     if "seed" in run.config:
         told.append(f"run {run.config['seed']}")

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.files import write_text
-from pipeline.run_report import comparisons, curves, making, wording
-from pipeline.run_report.comparisons import RuleRow, rule_rows, ways
+from pipeline.run_report import curves, headline, making, sources, wording
+from pipeline.run_report.comparisons import ways
+from pipeline.run_report.held_out import world_rows
 from pipeline.run_report.reading import Run, read_run
+from pipeline.run_report.rules import RuleRow, rule_rows
 from pipeline.run_report.scores import METRICS, OUTCOME_WORDS, OUTCOMES
 from pipeline.run_report.stories import Teller, tell
 from pipeline.statistics import Rate
 from verifier.rules import load_rules
 from verifier.verdicts import VERDICT_VALUES
-
-
-@dataclass(frozen=True)
-class Headline:
-    """One of the three rates before and after."""
-
-    metric: str
-    words: str
-    before: Rate | None
-    after: Rate
 
 
 def write_report(run: Path) -> Path:
@@ -52,23 +43,29 @@ def run_page(folder: Path) -> str:
     teller = Teller(run)
     books = _books(run, teller)
     regressed = [row.rule for _, rows in books for row in rows if row.regressed]
+    trainings, finals = curves.final_rows(run)
     return _environment().get_template("page.html.jinja").render(
         run=run,
-        headlines=_headlines(run),
-        sentences=[s for s in wording.headline_sentences(run, regressed) if s],
+        title=headline.title(run),
+        headlines=headline.headlines(run),
+        sentences=headline.sentences(run, regressed),
+        task_words=headline.TASK_WORDS[run.split],
         ways=ways(run),
         rounds=[one for one in run.rounds if one.evaluation],
         variants=[one for one in run.variants if one.evaluation],
         metrics=METRICS,
-        splits=comparisons.SPLIT_WORDS,
+        splits=_splits(run),
         progress=curves.progress_figures(run),
         training=curves.training_figures(run),
+        trainings=trainings,
+        finals=finals,
         stories=tell(run, teller),
         books=books,
-        origins=comparisons.origin_rows(run),
-        pairs=comparisons.pair_rows(run),
-        sources=comparisons.SOURCE_WORDS,
-        worlds=comparisons.world_rows(run, teller.tasks),
+        origins=sources.origin_rows(run),
+        pairs=sources.pair_rows(run),
+        sources=sources.SOURCE_WORDS,
+        lasting=_lasting(run),
+        worlds=world_rows(run, teller.tasks),
         outcomes=OUTCOMES,
         outcome_words=OUTCOME_WORDS,
         verdicts=VERDICT_VALUES,
@@ -79,6 +76,26 @@ def run_page(folder: Path) -> str:
         versions=making.versions(run),
         hashes=making.hashes(run),
     )  # fmt: skip
+
+
+def _lasting(run: Run) -> bool:
+    """Whether anything is known about robustness, forgetting or several seeds."""
+    one = run.after
+    return one is not None and bool(
+        one.variations or one.perplexity is not None or one.kl or len(one.per_seed) > 1
+    )
+
+
+def _splits(run: Run) -> dict[str, str]:
+    """Splits with answers, and their words."""
+    found = {
+        name
+        for one in (*run.rounds, *run.variants)
+        if one.evaluation
+        for name, scores in one.evaluation.splits.items()
+        if scores.answers
+    }
+    return {name: words for name, words in curves.SPLIT_WORDS.items() if name in found}
 
 
 def _environment() -> Environment:
@@ -93,6 +110,7 @@ def _environment() -> Environment:
         "percent": wording.percent,
         "interval": wording.interval,
         "points": wording.points,
+        "brief": wording.brief,
         "number": wording.number,
         "duration": wording.duration,
         "date": wording.date,
@@ -114,24 +132,11 @@ def strip(rate: Rate | None, before: Rate | None = None) -> Markup:
     return Markup('<span class="strip" aria-hidden="true">{}</span>').format(inside)
 
 
-def _headlines(run: Run) -> list[Headline]:
-    after = run.champion.evaluation.test if run.champion and run.champion.evaluation else None
-    before = run.base.evaluation.test if run.base and run.base.evaluation else None
-    if after is None:
-        return []
-    shown = before if run.base is not run.champion else None
-    return [
-        Headline(metric, words, shown.rate(metric) if shown else None, after.rate(metric))
-        for metric, words in METRICS.items()
-    ]
-
-
 def _books(run: Run, teller: Teller) -> list[tuple[str, list[RuleRow]]]:
-    """The rules of both books before and after, on held-out tasks."""
-    after = run.champion.evaluation.test if run.champion and run.champion.evaluation else None
-    before = run.base.evaluation.test if run.base and run.base.evaluation else None
-    if after is None:
+    """The rules of both books before and after."""
+    if run.scores(run.after) is None or run.after is None:
         return []
-    old = before if run.base is not run.champion else None
+    before = run.before if run.scores(run.before) else None
     books = [load_rules(name, teller.vocabulary) for name in ("road", "paper")]
-    return [(book.name, rows) for book in books if (rows := rule_rows(book, old, after))]
+    found = ((book.name, rule_rows(book, before, run.after, run.split)) for book in books)
+    return [(name, rows) for name, rows in found if rows]

@@ -15,10 +15,19 @@ from typing import Any
 
 import yaml
 
-from pipeline.run_report.scores import Answer, Evaluation, answers_of, evaluation_of
+from pipeline.models import DEFAULT_MODEL
+from pipeline.run_report.scores import (
+    HEADLINE_SPLITS,
+    Answer,
+    Evaluation,
+    Scores,
+    answers_of,
+    evaluation_of,
+)
 from verifier.errors import InputError
 
-_ACRONYMS = {"sft", "dpo", "ipo", "kl"}
+_ACRONYMS = {"sft": "SFT", "dpo": "DPO", "ipo": "IPO", "kl": "KL"}
+_MODELS = {DEFAULT_MODEL: "SmolLM2-135M-Instruct"}
 _ROUND = re.compile(r"round-(\d+)")
 
 
@@ -118,6 +127,41 @@ class Run:
         rounds = [one for one in evaluated if one.number is not None]
         return rounds[-1] if rounds else None
 
+    @property
+    def after(self) -> Evaluation | None:
+        """The champion's evaluation."""
+        return self.champion.evaluation if self.champion else None
+
+    @property
+    def before(self) -> Evaluation | None:
+        """The base's evaluation, if another model can be compared with it."""
+        same = self.base is None or self.base is self.champion
+        return None if same or self.base is None else self.base.evaluation
+
+    @property
+    def split(self) -> str:
+        """The tasks that the page is about: held-out ones wherever they were evaluated."""
+        found = self.after.headline_split if self.after else None
+        return found or HEADLINE_SPLITS[0]
+
+    def scores(self, evaluation: Evaluation | None) -> Scores | None:
+        """An evaluation's scores on `split`."""
+        return evaluation.splits.get(self.split) if evaluation else None
+
+    @property
+    def model(self) -> str:
+        """The model's name for readers."""
+        name = str(self.setting("model", "name", "") or "")
+        if name:
+            return _MODELS.get(name, name.rstrip("/").rsplit("/", 1)[-1])
+        stored = self.after.model if self.after else ""
+        return stored if stored and not stored.startswith("sha256:") else "The model"
+
+    @property
+    def finished_rounds(self) -> int:
+        """Rounds of training that are done, their evaluation aside."""
+        return sum(1 for one in self.rounds if one.number and one.training)
+
 
 def read_run(folder: Path) -> Run:
     """Read what is finished of the run in ``folder``.
@@ -152,8 +196,7 @@ def label_of(name: str) -> str:
     """A round's or variant's name for readers: "base", "round 2", "no repair"."""
     match = _ROUND.fullmatch(name)
     if match is None:
-        words = name.split("_")
-        return " ".join(word.upper() if word in _ACRONYMS else word for word in words)
+        return " ".join(_ACRONYMS.get(word, word) for word in re.split("[_-]", name))
     return f"round {int(match[1])}" if int(match[1]) else "base"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -28,6 +29,9 @@ METRICS = {
 """The three rates that are always told, with their words."""
 
 NOTHING = Rate(None, 0.0, 1.0)
+
+HEADLINE_SPLITS = ("test", "validation", "train")
+"""The tasks that the page is about: the first of these that were evaluated."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Answer:
         success: Strict success.
         outcome: What became of it, in one word.
         violated: The road rules that it breaks, progress left out.
+        verdicts: Book -> rule -> verdict.
     """
 
     id: str
@@ -81,6 +86,7 @@ class Answer:
     success: bool
     outcome: Outcome
     violated: tuple[str, ...]
+    verdicts: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -88,15 +94,16 @@ class Evaluation:
     """What a model did on every split.
 
     Attributes:
-        model: Its name.
+        model: Its hash or name, as stored.
         samples: Per task and seed.
         seeds: Of sampling.
         temperature: Of sampling.
         splits: train, validation, test, test_known_worlds, test_new_worlds, as far as there are.
         best_of: n, and the rates of the best of n answers by the verifier.
-        variations: ``paraphrased`` and ``renamed``, as far as evaluated.
+        variations: In words -> scores, of tasks paraphrased and propositions renamed.
         trivial: Controllers that look at nothing, on the same tasks.
         perplexity: On neutral text.
+        perplexity_tokens: How long that text is.
         kl: Divergence from the base, per answer and per token.
         per_seed: Strict success and others for each seed of sampling.
         answers: All of them.
@@ -111,14 +118,19 @@ class Evaluation:
     variations: Mapping[str, Scores]
     trivial: Mapping[str, Scores]
     perplexity: float | None
+    perplexity_tokens: int | None
     kl: Mapping[str, float]
     per_seed: Mapping[str, Mapping[str, float | None]]
     answers: tuple[Answer, ...] = field(default=(), repr=False)
 
     @property
-    def test(self) -> Scores | None:
-        """The held-out tasks; None if they were not evaluated."""
-        return self.splits.get("test")
+    def headline_split(self) -> str | None:
+        """The first of `HEADLINE_SPLITS` with answers; None without any."""
+        return next((name for name in HEADLINE_SPLITS if self._answers(name)), None)
+
+    def _answers(self, split: str) -> int:
+        scores = self.splits.get(split)
+        return scores.answers if scores else 0
 
     def on(self, split: str) -> tuple[Answer, ...]:
         """The answers to tasks of a split."""
@@ -151,10 +163,9 @@ def scores_of(data: Mapping[str, Any]) -> Scores:
 def evaluation_of(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Evaluation:
     """An evaluation from its summary and its answer rows."""
     best = summary.get("best_of")
-    variations = {name: summary.get(name) for name in ("paraphrased", "renamed")}
     perplexity = summary.get("perplexity") or {}
     return Evaluation(
-        model=str(summary.get("model") or "the model"),
+        model=str(summary.get("model") or ""),
         samples=summary.get("samples"),
         seeds=tuple(summary.get("seeds") or ()),
         temperature=summary.get("temperature"),
@@ -162,13 +173,31 @@ def evaluation_of(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]])
         best_of=(int(best["n"]), rate_of(best["strict_success"]), rate_of(best["paper_score"]))
         if best
         else None,
-        variations={name: scores_of(data) for name, data in variations.items() if data},
+        variations=dict(_variations(summary)),
         trivial={name: scores_of(data) for name, data in (summary.get("trivial") or {}).items()},
         perplexity=perplexity.get("neutral"),
+        perplexity_tokens=perplexity.get("tokens"),
         kl=summary.get("kl") or {},
         per_seed=summary.get("per_seed") or {},
         answers=answers_of(rows, ()),
     )
+
+
+_VARIATIONS = {"paraphrased": "tasks paraphrased", "renamed": "propositions renamed"}
+
+
+def _variations(summary: Mapping[str, Any]) -> Iterator[tuple[str, Scores]]:
+    """Each variation in words; where several renamings are kept apart, one of each."""
+    for key, words in _VARIATIONS.items():
+        data = summary.get(key)
+        if not isinstance(data, Mapping):
+            continue
+        if "strict_success" in data:
+            yield words, scores_of(data)
+            continue
+        for name, part in data.items():
+            if isinstance(part, Mapping):
+                yield f"{words}: {name.replace('_', ' ')}", scores_of(part)
 
 
 def answers_of(
@@ -196,7 +225,13 @@ def _answer(row: Mapping[str, Any], verdict: Mapping[str, Any]) -> Answer:
         success=bool(verdict.get("strict_success")),
         outcome=outcome_of(verdict),
         violated=tuple(verdict.get("violated") or ()),
+        verdicts={book: verdict.get(book) or {} for book in ("road", "paper")},
     )
+
+
+def outcomes_of(answers: Iterable[Answer]) -> dict[Outcome, int]:
+    """How many answers came out how."""
+    return dict(Counter(answer.outcome for answer in answers))
 
 
 def outcome_of(verdict: Mapping[str, Any]) -> Outcome:

@@ -21,7 +21,11 @@ from verifier.semantics import Semantics, load_semantics
 from verifier.verdicts import Verdict
 from verifier.vocabulary import Vocabulary, load_vocabulary
 
-_TIDY = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<title>.*?</title>| id=\"[^\"]*\"", re.S)
+_TIDY = re.compile(
+    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<title>.*?</title>"
+    r"| (?:id|xmlns(?::xlink)?)=\"[^\"]*\"",
+    re.S,
+)
 
 
 @dataclass(frozen=True)
@@ -183,19 +187,18 @@ def tell(run: Run, teller: Teller) -> Stories:
 
 
 def _before_and_after(run: Run, teller: Teller) -> tuple[Story | None, Story | None]:
-    """The same held-out task, broken by the base and solved by the champion."""
-    new = run.champion.evaluation if run.champion else None
-    old = run.base.evaluation if run.base else None
-    if new is None:
+    """The same task, broken by the base and solved by the champion."""
+    new, old = run.after, run.before
+    if new is None or run.champion is None:
         return None, None
-    solved = [answer for answer in new.on("test") if answer.success]
-    broken = {a.task: a for a in sorted(old.on("test") if old else (), key=_tellable, reverse=True)}
-    assert run.champion is not None
+    solved = [answer for answer in new.on(run.split) if answer.success]
+    before = old.on(run.split) if old else ()
+    broken = {a.task: a for a in sorted(before, key=_tellable, reverse=True)}
     pairs = sorted(
         ((broken[a.task], a) for a in solved if a.task in broken and broken[a.task].violated),
         key=lambda pair: (_tellable(pair[0]), len(pair[1].text)),
     )
-    if run.base is not run.champion and pairs:
+    if pairs:
         bad, good = pairs[0]
         return teller.story(bad, "before"), teller.story(good, f"after {run.champion.label}")
     best = min(solved, key=lambda answer: len(answer.text), default=None)
@@ -209,12 +212,10 @@ def _tellable(answer: Answer) -> tuple[int, int]:
 
 
 def _worst(run: Run, teller: Teller) -> Story | None:
-    """The champion's held-out answer that breaks most rules (else one that is not correct)."""
-    evaluation = run.champion.evaluation if run.champion else None
-    wrong = [a for a in (evaluation.on("test") if evaluation else ()) if not a.success]
-    if not wrong:
+    """The champion's answer that breaks most rules (else one that is not correct)."""
+    wrong = [a for a in (run.after.on(run.split) if run.after else ()) if not a.success]
+    if not wrong or run.champion is None:
         return None
-    assert run.champion is not None
     bad = max(wrong, key=lambda a: (len(a.violated), a.controller is not None, -len(a.text)))
     return teller.story(bad, run.champion.label)
 
