@@ -144,7 +144,7 @@ def run(context: StageContext) -> None:
         "seeds": list(settings.seeds),
         "temperature": settings.temperature,
         "splits": {name: _summary(rows) for name, rows in _splits(evaluated, trained_in).items()},
-        "best_of": _best_of(headline, settings.samples),
+        "best_of": _best_of(headline, settings.samples * len(settings.seeds)),
         "paraphrased": _summary(varied["paraphrased"]) if varied else None,
         "renamed": _summary(varied["renamed"]) if varied else None,
         "trivial": {
@@ -311,10 +311,10 @@ def _rates(rows: Sequence[Evaluated]) -> dict[str, float | None]:
 
 
 def _best_of(rows: Sequence[Evaluated], samples: int) -> dict[str, Any]:
-    """Scores if the verifier chooses among the samples of each task and seed."""
-    groups: dict[tuple[str, int], list[Judged]] = {}
+    """Scores if the verifier chooses among all samples of a task."""
+    groups: dict[str, list[Judged]] = {}
     for row in rows:
-        groups.setdefault((row.judged.task.id, row.seed), []).append(row.judged)
+        groups.setdefault(row.judged.task.id, []).append(row.judged)
     chosen = [best(group) for group in groups.values()]
     return {
         "n": samples,
