@@ -171,6 +171,9 @@ class _EdgeLogProbs(torch.autograd.Function):
         edge_token: torch.Tensor,
     ) -> torch.Tensor:
         exact = torch.promote_types(hidden.dtype, torch.float32)
+        device = hidden.device.type
+        if torch.is_autocast_enabled(device):  # once, and not for every chunk
+            weight = weight.to(torch.get_autocast_dtype(device))
         states = hidden.to(weight.dtype)
         wanted = ctx.needs_input_grad[0]
         found = torch.empty(len(edge_of), dtype=exact, device=hidden.device)
