@@ -116,7 +116,10 @@ class RepairConfig(_Section):
         default=True, description="the model answers again, shown its counterexample"
     )
     max_edits: _Positive = Field(default=6, description="edits of one answer")
-    per_task: _Positive = Field(default=4, description="failed answers per task that are repaired")
+    per_task: _Positive = Field(default=4, description="failed answers per task that are edited")
+    asked_per_task: _Positive = Field(
+        default=1, description="failed answers per task that the model is shown: long prompts"
+    )
 
 
 class RankConfig(_Section):

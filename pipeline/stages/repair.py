@@ -40,11 +40,13 @@ def run(context: StageContext) -> None:
     answers = {row["id"]: row for row in read_rows(generate / ANSWERS)}
     verdicts = {row["answer"]: row for row in read_rows(context.inputs["verify"] / VERDICTS)}
     judge = make_judge(context)
-    failed = failures(answers.values(), verdicts, context.config.repair.per_task)
+    settings = context.config.repair
     rows: list[_Row] = []
-    if context.config.repair.symbolic:
+    if settings.symbolic:
+        failed = failures(answers.values(), verdicts, settings.per_task)
         rows += _edited(context, failed, tasks, judge)
-    if context.config.repair.model:
+    if settings.model:
+        failed = failures(answers.values(), verdicts, settings.asked_per_task)
         rows += _asked(context, failed, tasks, judge)
     for number, row in enumerate(rows):
         row["id"] = f"r{context.round:02}-repair-{number:05}"
