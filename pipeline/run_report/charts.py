@@ -15,7 +15,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 380, 232
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 92, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 100, 14, 34
 _LABEL_GAP = 14.5
 _RAW_POINTS = 120
 """Longer series are thinned to so many means."""

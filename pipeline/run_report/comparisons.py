@@ -64,7 +64,7 @@ def _rounds(run: Run) -> Iterator[Way]:
 
 
 def _pairs(one: Round) -> str:
-    found = one.training.get("pairs", one.ranking.get("pairs"))
+    found = one.ranking.get("pairs", one.training.get("pairs"))
     return f"trained on {count(found, 'pair')}" if isinstance(found, int) else ""
 
 
@@ -92,7 +92,7 @@ def _best_of(run: Run) -> Iterator[Way]:
         if one is None or one.evaluation is None or one.evaluation.best_of is None:
             continue
         n, strict, paper = one.evaluation.best_of
-        note = f"of {n} answers the best by verdict"
+        note = "the best by verdict"
         yield Way("chosen by the verifier", f"{one.label}, best of {n}", note, strict, paper)
 
 

@@ -89,11 +89,11 @@ def _result(run: Run) -> str:
     assert run.after is not None
     assert run.champion is not None
     assert after is not None
-    asked = len({answer.task for answer in run.after.on(run.split)})
+    answers = run.after.on(run.split)
+    asked = len({answer.task for answer in answers})
     times = f"Asked for the steps of {count(asked, TASK_WORDS[run.split])}" if asked else "Asked"
-    if asked and run.after.samples:
-        each = run.after.samples * max(1, len(run.after.seeds))
-        times += f", {count(each, 'time')} each"
+    if asked and len(answers) > asked and len(answers) % asked == 0:
+        times += f", {count(len(answers) // asked, 'time')} each"
     who = run.model if run.champion is run.base else f"{run.model} after {run.champion.label}"
     told = (
         f"{times}, {who} gave {rate_text(after.strict_success)} of its answers "

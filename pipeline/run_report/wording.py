@@ -8,6 +8,7 @@ from pipeline.statistics import Rate
 
 NONE = "–"
 _GAP = "\u00a0"  # keeps a number and its unit on one line
+_JOIN = "\u2060"  # and an interval, which would break after its dash
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -19,7 +20,7 @@ def interval(rate: Rate, digits: int = 1) -> str:
     """ "87.4 – 95.3"; nothing where there is no value."""
     if rate.value is None:
         return ""
-    return f"{100 * rate.low:.{digits}f}{_GAP}–{_GAP}{100 * rate.high:.{digits}f}"
+    return f"{100 * rate.low:.{digits}f}{_GAP}–{_JOIN}{_GAP}{100 * rate.high:.{digits}f}"
 
 
 def rate_text(rate: Rate) -> str:
@@ -36,7 +37,7 @@ def brief(value: float | None) -> str:
     """Three significant digits: "0.0123", "1.23", "−45.6"; a dash where there is no value."""
     if value is None:
         return NONE
-    text = f"{value:.3g}"
+    text = f"{value:.3g}" if abs(value) < 1000 else number(value)
     if "e" in text:
         mantissa, _, power = text.partition("e")
         return f"{mantissa}·10^{int(power)}".replace("-", "−")
@@ -60,9 +61,11 @@ def duration(seconds: float | None) -> str:
     if whole < 60:
         return f"{whole}{_GAP}s"
     minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}{_GAP}min" + (f" {rest}{_GAP}s" if rest and minutes < 10 else "")
+    if minutes < 10:
+        return f"{minutes}{_GAP}min" + (f" {rest}{_GAP}s" if rest else "")
     hours, minutes = divmod(round(seconds / 60), 60)
+    if not hours:
+        return f"{minutes}{_GAP}min"
     return f"{hours}{_GAP}h" + (f" {minutes}{_GAP}min" if minutes else "")
 
 

@@ -29,8 +29,15 @@ from verifier.steps import controller_to_steps
 CORPUS = Path(__file__).parents[2] / "data" / "corpus" / "answers.jsonl"
 QUALITY = (0.0, 0.58, 0.86, 0.965, 0.98)
 """Share of good answers, by round."""
+HOSTILE = "</pre></svg><script>alert('1 & 2')</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 SPLITS = ("train", "validation", "test")
 MODEL = "SmolLM2-135M-Instruct"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "no_repair": {"rank.sources": ["samples"]},
+    "no_sft": {"train.sft_weight": 0.0},
+    "sft_on_best": {"train.method": "sft"},
+    "paper_count": {"rank.order": "paper_count"},
+}
 
 
 @dataclass(frozen=True)
@@ -172,12 +179,12 @@ class _Maker:
             round_folder = self.folder / f"round-{number:02d}"
             answers = self._generate(round_folder, number)
             repaired = self._repair(round_folder, number, answers) if self.shape.repair else []
-            self._rank(round_folder, number, answers, repaired)
-            self._train(round_folder, number)
+            pairs = self._rank(round_folder, number, answers, repaired)
+            self._train(round_folder, number, pairs)
             self._evaluate(round_folder, number, QUALITY[number])
         for variant, quality in self.shape.variants.items():
             stuck = variant == "paper_count"
-            self._train(self.folder / "variants" / variant, 1)
+            self._train(self.folder / "variants" / variant, 1, 96)
             self._evaluate(self.folder / "variants" / variant, 1, quality, stuck=stuck)
         if self.shape.selected:
             self._select()
@@ -207,7 +214,7 @@ class _Maker:
             "train": {"method": "dpo", "loss": "sigmoid", "beta": 0.1, "sft_weight": 0.5, "learning_rate": 1e-4, "epochs": 2},
             "evaluate": {"samples": self.shape.samples, "seeds": [0, 1], "temperature": 0.5},
             "select": {"metric": "strict_success", "split": "validation"},
-            "variants": [{"name": name, "set": {"train.sft_weight": 0.0}} for name in self.shape.variants],
+            "variants": [{"name": name, "set": SETTINGS[name]} for name in self.shape.variants],
         }  # fmt: skip
         if self.shape.hostile:
             config["name"] = self.shape.hostile
@@ -240,7 +247,7 @@ class _Maker:
         trivial = trivial_answers(judge(), [task for task in self.bank if task.split == "test"])
         robust = self.shape.robustness
         summary = {
-            "model": MODEL,
+            "model": _hash(MODEL),
             "adapter": None if not number else _hash(f"{parent}{number}"),
             "samples": self.shape.samples,
             "seeds": [0, 1],
@@ -255,7 +262,7 @@ class _Maker:
             "renamed": self._variation(number, quality, 0.11) if robust else None,
             "trivial": {key: summarize(items).to_json() for key, items in trivial.items()},
             "perplexity": {"neutral": 21.4 + 0.13 * number, "tokens": 20_480},
-            "kl": {"per_answer": 3.1 * number + 1.2, "per_token": 0.07 * number}
+            "kl": {"per_answer": 3.1 * number + 1.2, "per_token": 0.07 * number, "answers": 64}
             if number
             else None,
             "per_seed": {
@@ -345,7 +352,7 @@ class _Maker:
 
     def _rank(
         self, parent: Path, number: int, answers: Sequence[Row], repaired: Sequence[Row]
-    ) -> None:
+    ) -> int:
         everything = [*answers, *repaired]
         pairs: list[dict[str, Any]] = []
         seen: set[tuple[str | None, str | None]] = set()
@@ -381,15 +388,23 @@ class _Maker:
                 {
                     "pairs": len(pairs),
                     "tasks": len({p["task"] for p in pairs}),
+                    "successful": len(pairs),
                     "by_source": _count(p["source"] for p in pairs),
                     "by_task": _count(p["task"] for p in pairs),
-                    "dropped": {"tie": 812, "margin": 0, "duplicate": 344, "cap": 97},
+                    "dropped": {
+                        "tie": 812,
+                        "margin": 0,
+                        "duplicate": 344,
+                        "not_successful": 0,
+                        "cap": 97,
+                    },
                 }
             ),
         )
         self._manifest(stage, "rank", number, 3)
+        return len(pairs)
 
-    def _train(self, parent: Path, number: int) -> None:
+    def _train(self, parent: Path, number: int, pairs: int) -> None:
         steps, rows = 70, []
         for step in range(1, steps + 1):
             done = 1 - math.exp(-step / 20)
@@ -404,8 +419,11 @@ class _Maker:
                     "preference_loss": preference,
                     "sft_loss": sft,
                     "accuracy": min(1.0, 0.5 + 0.47 * done + noise(0.03)),
+                    "reward_accuracy": min(1.0, 0.55 + 0.44 * done + noise(0.02)),
                     "margin": 9 * done + noise(0.5),
-                    "kl": 2.5 * done * number**0.5 + abs(noise(0.1)),
+                    "chosen_drift": 2.5 * done + noise(0.4),
+                    "rejected_drift": -6.5 * done + noise(0.4),
+                    "kl": None if step % 5 else 0.1 * done * number**0.5 + abs(noise(0.004)),
                     "chosen_length": 41 + 3 * done + noise(1),
                     "rejected_length": 48 + noise(1),
                     "length_drift": 2.5 * done + noise(0.6),
@@ -415,8 +433,9 @@ class _Maker:
         stage = parent / "train"
         _write(stage / "curves.jsonl", _lines(rows))
         _write(stage / "adapter" / "adapter_model.safetensors", "not read by the report")
-        final = {key: rows[-1][key] for key in ("loss", "accuracy", "margin")}
-        _write(stage / "summary.json", _json({"pairs": 560, "steps": steps, "final": final}))
+        final = {key: rows[-1][key] for key in rows[-1] if key not in ("step", "epoch")}
+        trained = {"pairs": pairs, "steps": steps, "final": final}
+        _write(stage / "summary.json", _json(trained))
         self._manifest(stage, "train", number, 980)
 
     def _select(self) -> None:
@@ -431,14 +450,19 @@ class _Maker:
         ]
         champion = max(candidates, key=lambda row: row["strict_success"]["value"])["name"]
         stage = self.folder / "select"
-        gate = {
-            "passed": True,
-            "reasons": ["strict success is up", "no rule regresses beyond its interval"],
-        }
-        _write(
-            stage / "selection.json",
-            _json({"champion": champion, "candidates": candidates, "gate": gate}),
+        first, best_ = (
+            next(row for row in candidates if row["name"] == name)
+            for name in ("round-00", champion)
         )
+        gain = best_["strict_success"]["value"] - first["strict_success"]["value"]
+        selection = {
+            "champion": champion,
+            "metric": "strict_success",
+            "split": "validation",
+            "candidates": candidates,
+            "gate": {"passed": True, "reasons": [], "gain": gain, "regressions": []},
+        }
+        _write(stage / "selection.json", _json(selection))
         self._manifest(stage, "select", 0, 1)
 
     # -- helpers -----------------------------------------------------------------------------
