@@ -142,6 +142,7 @@ def draw(chart: Chart) -> Markup:
     xs = [x for line in chart.lines for x, _ in (*line.points, *line.raw)]
     if not values:
         return Markup("")
+    xs += [start for start, _ in chart.walls]
     low = min(values) if chart.low is None else chart.low
     high = max(values) if chart.high is None else chart.high
     rows = ticks(low, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,17 +28,23 @@ class Headline:
 
     @property
     def change(self) -> Change:
-        """Whether the two intervals are apart, and in which direction."""
+        """Whether they differ by more than chance, and in which direction."""
         return change(self.before, self.after) if self.before else "unclear"
 
 
 def change(before: Rate, after: Rate) -> Change:
-    """Whether two rates differ by more than their intervals."""
+    """Whether the 95 % interval of the difference of two rates leaves out zero.
+
+    Newcombe's interval (1998, method 10), which is made of the two Wilson intervals.
+    """
     if before.value is None or after.value is None:
         return "unclear"
-    if after.low > before.high:
+    difference = after.value - before.value
+    if difference > math.hypot(after.value - after.low, before.high - before.value):
         return "better"
-    return "worse" if after.high < before.low else "unclear"
+    if -difference > math.hypot(after.high - after.value, before.value - before.low):
+        return "worse"
+    return "unclear"
 
 
 def headlines(run: Run) -> list[Headline]:
@@ -107,7 +114,7 @@ def _result(run: Run) -> str:
         + {
             "better": "",
             "worse": " That is worse.",
-            "unclear": " The intervals overlap: this alone shows no difference.",
+            "unclear": " That may be chance: the 95 % interval of the difference includes zero.",
         }[change(before.strict_success, after.strict_success)]
     )
 

@@ -61,7 +61,15 @@ def test_a_chart_of_one_point_and_of_none():
     assert draw(Chart("none", [], str)) == ""
 
 
-def test_a_change_counts_only_beyond_the_intervals():
+def test_a_change_counts_only_if_the_interval_of_the_difference_leaves_out_zero():
+    # Newcombe 1998, table II, case (a): 56/70 and 48/80, difference 0.0524 to 0.3339.
+    assert change(wilson(48, 80), wilson(56, 70)) == "better"
+    assert change(wilson(56, 70), wilson(48, 80)) == "worse"
+    # Case (b): 9/10 and 3/10, 0.1705 to 0.8090, though the two intervals overlap.
+    assert wilson(3, 10).high > wilson(9, 10).low
+    assert change(wilson(3, 10), wilson(9, 10)) == "better"
+    # Case (d): 5/56 and 0/29, -0.0381 to 0.1926.
+    assert change(wilson(0, 29), wilson(5, 56)) == "unclear"
     low, middle, high = wilson(1, 100), wilson(3, 100), wilson(60, 100)
     assert change(low, high) == "better"
     assert change(high, low) == "worse"
