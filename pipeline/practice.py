@@ -20,9 +20,19 @@ from worlds.load import load_world
 from worlds.practice import PracticeWorld
 
 _WORDINGS = {
-    "turn_left": ("turn left at {}", "make a left turn at {}", "drive left at {}"),
-    "turn_right": ("turn right at {}", "make a right turn at {}", "drive right at {}"),
-    "go_straight": ("go straight at {}", "drive straight ahead at {}", "drive on past {}"),
+    "turn_left": (
+        *("turn left at {}", "make a left turn at {}", "drive left at {}", "head left at {}"),
+        *("steer left at {}", "make a left at {}", "go left on reaching {}"),
+    ),
+    "turn_right": (
+        *("turn right at {}", "make a right turn at {}", "drive right at {}", "head right at {}"),
+        *("steer right at {}", "make a right at {}", "go right on reaching {}"),
+    ),
+    "go_straight": (
+        *("go straight at {}", "drive straight ahead at {}", "drive on past {}"),
+        *("carry on straight at {}", "proceed straight at {}", "head straight on past {}"),
+        "keep going on reaching {}",
+    ),
 }
 _PER_WORLD = 2
 
