@@ -55,7 +55,11 @@ def command(
     from pipeline.runs.folder import open_run
     from pipeline.runs.launch import carry_out_stage, prepare
     from pipeline.runs.scores import step_seconds
+    from pipeline.training.processes import dismiss, is_follower
 
+    if is_follower():
+        _follow(context)
+        return
     if config is not None:
         prepare(config, overrides, Path(run_name))
     elif overrides:
@@ -64,6 +68,7 @@ def command(
     step = _choose(run, name, number, variant)
     try:
         changed = carry_out_stage(run, step, force=force, tracking_uri=tracking_uri)
+        dismiss()
     except KeyboardInterrupt:
         click.echo("specdrive: interrupted; run the same command to continue", err=True)
         context.exit(INTERRUPTED)
@@ -82,6 +87,16 @@ def command(
     else:
         done = f"done in {duration(step_seconds(run, step) or 0)}" if changed else "up to date"
         click.echo(f"{step.title}: {done}; {fact(step, folder)}")
+
+
+def _follow(context: click.Context) -> None:
+    """As one of several processes, only help the first to train."""
+    from pipeline.stages.train import take_part
+
+    try:
+        take_part()
+    except InputError:  # the first process says what it is
+        context.exit(2)
 
 
 def _choose(run: RunFolder, stage: str, number: int | None, variant: str | None) -> Step:

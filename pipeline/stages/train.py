@@ -2,15 +2,19 @@
 
 Writes ``adapter/`` (peft's format), ``curves.jsonl`` (a row per update) and ``summary.json``. The
 reference is the model that the round starts from; a new round goes on with the same adapter.
+
+Launched as several processes (see ``configs/accelerate/fsdp.yaml``), all of them train, and the
+first one writes the files.
 """
 
 from __future__ import annotations
 
 from pipeline.config import RunConfig
-from pipeline.models import load_model
+from pipeline.models import LanguageModel, load_model
 from pipeline.stages.context import StageContext
 from pipeline.stages.rank import PAIRS
 from pipeline.training.pairs import load_groups
+from pipeline.training.processes import announce, follow
 from pipeline.training.settings import TrainSettings
 from pipeline.training.train import train
 
@@ -25,12 +29,19 @@ def run(context: StageContext) -> None:
         InputError: No pairs; an adapter or model that does not fit; a loss that is no number.
     """
     settings = train_settings(context.config, context.round)
+    announce(context)
+    _train(context, settings)
+
+
+def take_part() -> None:
+    """In a process that another one leads (`processes.is_follower`): train when it does."""
+    follow(lambda context: _train(context, train_settings(context.config, context.round)))
+
+
+def _train(context: StageContext, settings: TrainSettings) -> None:
     groups = load_groups(context.inputs["rank"] / PAIRS)
-    config = context.config.model
-    dtype = "float32" if settings.dtype == "float32" else config.dtype
-    model = load_model(config.name, config.device, "auto" if dtype == "float16" else dtype)
     train(
-        model,
+        _base(context.config, settings),
         groups,
         settings,
         context.work,
@@ -38,6 +49,17 @@ def run(context: StageContext) -> None:
         context.inputs.get("adapter"),
         context.report,
     )
+
+
+def _base(config: RunConfig, settings: TrainSettings) -> LanguageModel:
+    """The base in a number format that can be trained on, where training begins."""
+    name, device, dtype = config.model.name, config.model.device, config.model.dtype
+    if settings.dtype == "float32":
+        dtype = "float32"
+    elif dtype == "float16":  # gradients would vanish in it
+        dtype = "auto"
+    # Of several processes on GPUs each has its own as the current one.
+    return load_model(name, device, dtype)
 
 
 def train_settings(config: RunConfig, number: int) -> TrainSettings:

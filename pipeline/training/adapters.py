@@ -26,9 +26,19 @@ def with_adapter(network: Any, settings: TrainSettings, adapter: Path | None) ->
     Raises:
         InputError: The adapter does not fit the network or the settings.
     """
+    if any(network.get_output_embeddings() is _named(network, t) for t in settings.lora_targets):
+        raise InputError(
+            "the output layer (lm_head) cannot be adapted",
+            remedy="remove it from train.lora.targets",
+        )
     if adapter is None:
         return _new(network, settings)
     return _loaded(network, settings, adapter)
+
+
+def _named(network: Any, target: str) -> Any:
+    """The module of this name at the top of the network, if there is one."""
+    return dict(network.named_children()).get(target, target)
 
 
 def _new(network: Any, settings: TrainSettings) -> Any:

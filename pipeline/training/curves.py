@@ -40,7 +40,7 @@ token, exact over the vocabulary, averaged over the positions of a few chosen co
 every few updates.
 """
 
-SUMS = (
+SUMS: tuple[str, ...] = (
     "pairs",
     "accuracy",
     "reward_accuracy",

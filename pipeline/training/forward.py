@@ -11,7 +11,7 @@ import types
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from pipeline.training.prefixes import Row
 from verifier.errors import InputError
@@ -101,12 +101,14 @@ def _row_log_probs(network: Any, row: Tensors) -> torch.Tensor:
     states, (weight, bias) = _predicting_states(network, row), _output_map(network)
     by_edge = edge_log_probs(states, weight, bias, row["edge_of"], row["edge_token"])
     paths = row["paths"]
-    return F.pad(by_edge, (0, 1)).index_select(0, paths.flatten()).view(paths.shape)
+    return functional.pad(by_edge, (0, 1)).index_select(0, paths.flatten()).view(paths.shape)
 
 
 def _row_distributions(network: Any, row: Tensors) -> torch.Tensor:
     states, (weight, bias) = _predicting_states(network, row), _output_map(network)
-    return torch.log_softmax(F.linear(states.to(weight.dtype), weight, bias).float(), dim=-1)
+    return torch.log_softmax(
+        functional.linear(states.to(weight.dtype), weight, bias).float(), dim=-1
+    )
 
 
 def _predicting_states(network: Any, row: Tensors) -> torch.Tensor:
@@ -180,7 +182,7 @@ class _EdgeLogProbs(torch.autograd.Function):
         expected = torch.empty(hidden.shape, dtype=exact, device=hidden.device) if wanted else None
         for start in range(0, len(states), _CHUNK):
             part = slice(start, start + _CHUNK)
-            logits = F.linear(states[part], weight, bias).to(exact)
+            logits = functional.linear(states[part], weight, bias).to(exact)
             log_probs = torch.log_softmax(logits, dim=-1)
             here = (edge_of >= start) & (edge_of < start + _CHUNK)
             found[here] = log_probs[edge_of[here] - start, edge_token[here]]

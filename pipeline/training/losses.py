@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from pipeline.training.batches import RowContent
 from pipeline.training.settings import TrainSettings
@@ -91,4 +91,4 @@ def pair_losses(
     if settings.loss == "ipo":
         difference = chosen / chosen_tokens - rejected / rejected_tokens
         return (difference - 1 / (2 * settings.beta)) ** 2
-    return -F.logsigmoid(settings.beta * (chosen - rejected))
+    return -functional.logsigmoid(settings.beta * (chosen - rejected))

@@ -68,16 +68,15 @@ def load_groups(path: Path) -> list[PromptGroup]:
         try:
             messages = tuple(Message(m["role"], m["content"]) for m in row["prompt"]["messages"])
             texts = (row["chosen"]["text"], row["rejected"]["text"])
-            good = messages and all(isinstance(text, str) for text in texts)
+            if not messages or not all(isinstance(text, str) for text in texts):
+                raise TypeError
         except (KeyError, TypeError):
-            good = False
-        if not good:
             raise InputError(
                 "is not a preference pair",
                 file=path,
                 place=f"line {number}",
                 remedy="needs prompt.messages, chosen.text and rejected.text",
-            )
+            ) from None
         found.append((messages, *texts))
     return group_pairs(found)
 

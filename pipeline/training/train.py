@@ -80,7 +80,9 @@ def train(
         if args.process_index == 0:
             remove_others(checkpoints, latest)
         trainer.continue_from(latest)
-        state = trainer.accelerator.get_state_dict(trainer.model) if args.fsdp_plugin_args else None
+        state = (
+            trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+        )
         summary: dict[str, Any] = {
             "method": settings.method,
             "pairs": sum(pair.weight for group in groups for pair in group.pairs),

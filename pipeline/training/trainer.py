@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
-from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
 from pipeline.files import write_text
@@ -115,7 +116,7 @@ class PreferenceTrainer(DPOTrainer):
         self._partial, self._report = partial, report
         self._reference: Reference | None = None
         self._probe: _Probe | None = None
-        self._sums: Counter[str] = Counter()
+        self._sums: curves.Sums = defaultdict(float)
         numbers = range(len(steps) * len(steps[0].parts))
         super().__init__(
             model=model,
@@ -163,8 +164,8 @@ class PreferenceTrainer(DPOTrainer):
         self,
         model: Any,
         inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
+        return_outputs: bool = False,  # noqa: ARG002
+        num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
         """A row's share of the update's loss."""
         content: RowContent = inputs["content"]
@@ -178,18 +179,22 @@ class PreferenceTrainer(DPOTrainer):
         self._sums["sft_loss"] += losses.imitation.item()
         if losses.preference is not None and reference is not None:
             self._sums["preference_loss"] += losses.preference.item()
-            self._sums.update(
-                curves.pair_sums(
-                    log_probs.tolist(),
-                    reference.tolist(),
-                    content.lengths,
-                    list(zip(content.chosen, content.rejected, strict=True)),
-                    content.prompts,
-                )
+            measured = curves.pair_sums(
+                log_probs.tolist(),
+                reference.tolist(),
+                content.lengths,
+                list(zip(content.chosen, content.rejected, strict=True)),
+                content.prompts,
             )
+            for name, value in measured.items():
+                self._sums[name] += value
         return losses.total
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+    def log(
+        self,
+        logs: dict[str, float],
+        start_time: float | None = None,  # noqa: ARG002
+    ) -> None:
         """Add a row to the curves; called by the base class after every update.
 
         Raises:
@@ -241,12 +246,17 @@ class PreferenceTrainer(DPOTrainer):
         """Not counted."""
         return 0
 
+    @property
+    def _network(self) -> Any:
+        # Another object once FSDP has taken it over.
+        return self.model
+
     def _reference_scores(self, row: Tensors) -> list[float]:
         with self._as_reference():
-            return self.model(row=self._prepare_inputs(row)).sum(-1).tolist()
+            return self._network(row=self._prepare_inputs(row)).sum(-1).tolist()
 
     def _as_reference(self) -> Any:
-        return _Frozen(self.model, self.accelerator.unwrap_model(self.model))
+        return _Frozen(self._network, self.accelerator.unwrap_model(self._network))
 
     def _divergence(self, number: int) -> float | None:
         if number != 1 and number % EVERY and number != len(self._steps):
@@ -254,21 +264,21 @@ class PreferenceTrainer(DPOTrainer):
         if self._probe is None:
             row: Any = self._prepare_inputs(probe_row(self._groups))
             with self._as_reference():
-                self._probe = _Probe(row, self.model(row=row, distributions=True))
-        self.model.eval()
+                self._probe = _Probe(row, self._network(row=row, distributions=True))
+        self._network.eval()
         with torch.no_grad():
-            policy = self.model(row=self._probe.row, distributions=True)
+            policy = self._network(row=self._probe.row, distributions=True)
         return divergence(policy, self._probe.reference)
 
-    def _reduced(self) -> Counter[str]:
+    def _reduced(self) -> curves.Sums:
         """Sums over all processes; losses are means of what each has as its share."""
         sums, processes = self._sums, self.accelerator.num_processes
-        self._sums = Counter()
+        self._sums = defaultdict(float)
         if processes > 1:
             names = ("loss", "preference_loss", "sft_loss", *curves.SUMS)
             mine = torch.tensor([sums[name] for name in names], dtype=torch.float32)
             both: Any = self.accelerator.reduce(mine.to(self.accelerator.device), "sum")
-            sums = Counter(dict(zip(names, both.tolist(), strict=True)))
+            sums = dict(zip(names, both.tolist(), strict=True))
             for name in names[:3]:
                 sums[name] /= processes
         return sums

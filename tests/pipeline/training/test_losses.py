@@ -43,7 +43,7 @@ def _ours(model, settings, folder, adapter):
     trained = _moved(network)
     trainer.current_gradient_accumulation_steps = 1
     loss = trainer.training_step(network, trainer.data_collator([{"number": 0}]))
-    return float(loss), {name: p.grad for name, p in trained.items()}
+    return loss.item(), {name: p.grad for name, p in trained.items()}
 
 
 def _trls(model, settings, folder, adapter):
@@ -81,7 +81,7 @@ def _trls(model, settings, folder, adapter):
     network.train()
     loss = trainer.compute_loss(network, batch)
     loss.backward()
-    return float(loss), {name: p.grad for name, p in trained.items()}
+    return loss.item(), {name: p.grad for name, p in trained.items()}
 
 
 @pytest.mark.parametrize("loss", ["sigmoid", "ipo"])
