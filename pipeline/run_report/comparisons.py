@@ -100,7 +100,7 @@ _SETTINGS: dict[tuple[str, str], str] = {
     ("rank.sources", "['samples']"): "without pairs made by repair",
     ("train.sft_weight", "0.0"): "without the SFT term",
     ("train.method", "sft"): "SFT on the preferred answers alone",
-    ("rank.order", "paper_count"): "ranked by the paper's count of rules",
+    ("rank.order", "paper_count"): "ranked by the paper’s count of rules",
     ("rank.order", "weighted"): "ranked by a weighted sum",
 }
 

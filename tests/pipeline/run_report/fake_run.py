@@ -8,30 +8,25 @@ training curves and durations are invented.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from reference_controllers import REFERENCE, VOCABULARY, stop_then
+from fake_answers import corpus, good_texts, judge, judged, near_misses, replace_id
+from fake_rows import MODEL, Row, count, json_lines, json_text, sha, side, summary_of, write
 
-from pipeline.evaluation import Judge, Judged, best, summarize, trivial_answers
-from pipeline.tasks import Task, load_tasks
+from pipeline.evaluation import Judged, best, summarize, trivial_answers
+from pipeline.tasks import Task
 from verifier.controller import controller_to_json
 from verifier.semantics import SHIPPED
-from verifier.steps import controller_to_steps
 
-CORPUS = Path(__file__).parents[2] / "data" / "corpus" / "answers.jsonl"
 QUALITY = (0.0, 0.58, 0.86, 0.965, 0.98)
 """Share of good answers, by round."""
 HOSTILE = "</pre></svg><script>alert('1 & 2')</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 SPLITS = ("train", "validation", "test")
-MODEL = "SmolLM2-135M-Instruct"
 SETTINGS: dict[str, dict[str, Any]] = {
     "no_repair": {"rank.sources": ["samples"]},
     "no_sft": {"train.sft_weight": 0.0},
@@ -72,92 +67,6 @@ class Shape:
     hostile: str = ""
 
 
-@dataclass(frozen=True)
-class Row:
-    """An answer with its verdict."""
-
-    id: str
-    item: Judged
-    origin: str
-    seed: int = 0
-    parent: str | None = None
-
-    def answer(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "task": self.item.task.id,
-            "split": self.item.task.split,
-            "origin": self.origin,
-            "parent": self.parent,
-            "sample": int(self.id.rsplit("-", 1)[-1]),
-            "text": self.item.text,
-            "tokens": _tokens(self.item.text),
-            "finish": "stop",
-            "model": MODEL,
-            "sampling": {"temperature": 0.5, "top_p": 1.0, "max_new_tokens": 120, "seed": 0},
-        }
-
-    def verdict(self) -> dict[str, Any]:
-        return {"answer": self.id, "task": self.item.task.id, **self.item.to_json()}
-
-
-@cache
-def judge() -> Judge:
-    return Judge(VOCABULARY, SHIPPED["default"])
-
-
-@cache
-def judged(task: Task, text: str) -> Judged:
-    return judge().judge(task, text)
-
-
-def corpus(per_split: int | None = None) -> dict[Task, list[str]]:
-    """Tasks, each with the corpus' answers to the same manoeuvre in the same world."""
-    texts: dict[tuple[str, str], list[str]] = {}
-    for line in CORPUS.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if row["template"] == "observed":
-            texts.setdefault((row["world"], row["action"]), []).append(row["text"])
-    bank = load_tasks("driving", VOCABULARY)
-    tasks = [task for task in bank if (task.world, task.action) in texts]
-    kept: dict[str, list[Task]] = {}
-    for task in sorted(tasks, key=lambda t: hashlib.sha256(t.id.encode()).hexdigest()):
-        kept.setdefault(task.split, []).append(task)
-    chosen = {task.id for group in kept.values() for task in group[:per_split]}
-    return {task: texts[task.world, task.action] for task in tasks if task.id in chosen}
-
-
-def good_texts(task: Task) -> list[str]:
-    """Answers that are strict successes: the reference controller in several forms."""
-    guard = REFERENCE[task.world, task.action]
-    controller = stop_then(guard, task.action)
-    texts = [
-        "\n".join(f"{n}. {s}" for n, s in enumerate(controller_to_steps(controller, VOCABULARY), 1))
-    ]
-    if "|" not in guard and "(" not in guard:
-        literals = [part.strip() for part in guard.split("&")]
-        act = VOCABULARY.action(task.action).phrase
-        both = " and ".join(_condition(literal) for literal in literals)
-        texts.append(f"1. Stop.\n2. If {both}, {act}.")
-        first = literals[0].strip("!")
-        look = VOCABULARY.proposition(first).phrase
-        texts.append(f"1. Observe the {look}.\n2. Stop.\n3. If {both}, {act}.")
-    return [text for text in texts if judged(task, text).strict_success]
-
-
-def near_misses(task: Task) -> list[str]:
-    """Good answers that have lost one condition."""
-    guard = REFERENCE[task.world, task.action]
-    literals = [part.strip() for part in guard.split("&")]
-    if "|" in guard or len(literals) < 2:
-        return [f"1. {VOCABULARY.action(task.action).phrase.capitalize()}."]
-    act = VOCABULARY.action(task.action).phrase
-    return [
-        f"1. Stop.\n2. If {' and '.join(_condition(x) for x in literals if x != left_out)}, {act}."
-        for left_out in literals
-    ]
-
-
 def make_run(folder: Path, shape: Shape | None = None, name: str = "reproduce") -> Path:
     """Write a run into ``folder`` and return it."""
     shape = shape or Shape()
@@ -191,9 +100,9 @@ class _Maker:
         return self.folder
 
     def _head(self) -> None:
-        _write(
+        write(
             self.folder / "run.json",
-            _json(
+            json_text(
                 {
                     "name": self.name,
                     "created": "2026-11-25T03:10:00+00:00",
@@ -218,7 +127,7 @@ class _Maker:
         }  # fmt: skip
         if self.shape.hostile:
             config["name"] = self.shape.hostile
-        _write(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write(self.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     # -- stages ------------------------------------------------------------------------------
 
@@ -247,12 +156,12 @@ class _Maker:
         trivial = trivial_answers(judge(), [task for task in self.bank if task.split == "test"])
         robust = self.shape.robustness
         summary = {
-            "model": _hash(MODEL),
-            "adapter": None if not number else _hash(f"{parent}{number}"),
+            "model": sha(MODEL),
+            "adapter": None if not number else sha(f"{parent}{number}"),
             "samples": self.shape.samples,
             "seeds": [0, 1],
             "temperature": 0.5,
-            "splits": {name: _summary(group) for name, group in of.items()},
+            "splits": {name: summary_of(group) for name, group in of.items()},
             "best_of": {
                 "n": self.shape.samples,
                 "strict_success": chosen.strict_success.to_json(),
@@ -286,8 +195,8 @@ class _Maker:
             }
             for row in rows
         ]
-        _write(stage / "answers.jsonl", _lines(lines))
-        _write(stage / "summary.json", _json(summary))
+        write(stage / "answers.jsonl", json_lines(lines))
+        write(stage / "summary.json", json_text(summary))
         self._manifest(stage, "evaluate", number, 310 + 4 * number)
 
     def _variation(self, number: int, quality: float, loss: float) -> dict[str, Any]:
@@ -312,15 +221,15 @@ class _Maker:
                 origin = "free" if free else "constrained"
                 rows.append(Row(f"r{number:02d}-{len(rows):05d}", judged(task, text), origin))
         stage = parent / "generate"
-        _write(stage / "answers.jsonl", _lines(row.answer() for row in rows))
+        write(stage / "answers.jsonl", json_lines(row.answer() for row in rows))
         tasks = [
             {"id": t.id, "prompt": t.prompt, "world": t.world, "action": t.action, "split": t.split}
             for t in training
         ]
-        _write(stage / "tasks.yaml", yaml.safe_dump({"tasks": tasks}, sort_keys=False))
+        write(stage / "tasks.yaml", yaml.safe_dump({"tasks": tasks}, sort_keys=False))
         self._manifest(stage, "generate", number, 420)
         verify = parent / "verify"
-        _write(verify / "verdicts.jsonl", _lines(row.verdict() for row in rows))
+        write(verify / "verdicts.jsonl", json_lines(row.verdict() for row in rows))
         self._manifest(verify, "verify", number, 9)
         return rows
 
@@ -345,8 +254,8 @@ class _Maker:
                 )
             )
         stage = parent / "repair"
-        _write(stage / "answers.jsonl", _lines(row.answer() for row in rows))
-        _write(stage / "verdicts.jsonl", _lines(row.verdict() for row in rows))
+        write(stage / "answers.jsonl", json_lines(row.answer() for row in rows))
+        write(stage / "verdicts.jsonl", json_lines(row.verdict() for row in rows))
         self._manifest(stage, "repair", number, 130)
         return rows
 
@@ -370,9 +279,9 @@ class _Maker:
                     {
                         "id": f"p{number:02d}-{len(pairs):05d}",
                         "task": chosen.item.task.id,
-                        "prompt": {"hash": _hash(chosen.item.task.id), "messages": []},
-                        "chosen": _side(chosen),
-                        "rejected": _side(rejected),
+                        "prompt": {"hash": sha(chosen.item.task.id), "messages": []},
+                        "chosen": side(chosen),
+                        "rejected": side(rejected),
                         "source": max(origins, default="samples"),
                         "order": "road",
                         "margin": 1.0,
@@ -381,16 +290,16 @@ class _Maker:
                     }
                 )
         stage = parent / "rank"
-        _write(stage / "pairs.jsonl", _lines(pairs))
-        _write(
+        write(stage / "pairs.jsonl", json_lines(pairs))
+        write(
             stage / "summary.json",
-            _json(
+            json_text(
                 {
                     "pairs": len(pairs),
                     "tasks": len({p["task"] for p in pairs}),
                     "successful": len(pairs),
-                    "by_source": _count(p["source"] for p in pairs),
-                    "by_task": _count(p["task"] for p in pairs),
+                    "by_source": count(p["source"] for p in pairs),
+                    "by_task": count(p["task"] for p in pairs),
                     "dropped": {
                         "tie": 812,
                         "margin": 0,
@@ -405,37 +314,13 @@ class _Maker:
         return len(pairs)
 
     def _train(self, parent: Path, number: int, pairs: int) -> None:
-        steps, rows = 70, []
-        for step in range(1, steps + 1):
-            done = 1 - math.exp(-step / 20)
-            noise = lambda scale: self.random.gauss(0, scale)  # noqa: E731
-            preference = 0.69 - 0.55 * done / (1 + 0.3 * (number - 1)) + noise(0.03)
-            sft = 0.9 / number - 0.4 * done / number + noise(0.02)
-            rows.append(
-                {
-                    "step": step,
-                    "epoch": 2 * step / steps,
-                    "loss": preference + 0.5 * sft,
-                    "preference_loss": preference,
-                    "sft_loss": sft,
-                    "accuracy": min(1.0, 0.5 + 0.47 * done + noise(0.03)),
-                    "reward_accuracy": min(1.0, 0.55 + 0.44 * done + noise(0.02)),
-                    "margin": 9 * done + noise(0.5),
-                    "chosen_drift": 2.5 * done + noise(0.4),
-                    "rejected_drift": -6.5 * done + noise(0.4),
-                    "kl": None if step % 5 else 0.1 * done * number**0.5 + abs(noise(0.004)),
-                    "chosen_length": 41 + 3 * done + noise(1),
-                    "rejected_length": 48 + noise(1),
-                    "length_drift": 2.5 * done + noise(0.6),
-                    "learning_rate": 1e-4 * (1 - step / steps),
-                }
-            )
+        rows = training_rows(self.random, number)
         stage = parent / "train"
-        _write(stage / "curves.jsonl", _lines(rows))
-        _write(stage / "adapter" / "adapter_model.safetensors", "not read by the report")
+        write(stage / "curves.jsonl", json_lines(rows))
+        write(stage / "adapter" / "adapter_model.safetensors", "not read by the report")
         final = {key: rows[-1][key] for key in rows[-1] if key not in ("step", "epoch")}
-        trained = {"pairs": pairs, "steps": steps, "final": final}
-        _write(stage / "summary.json", _json(trained))
+        trained = {"pairs": pairs, "steps": len(rows), "final": final}
+        write(stage / "summary.json", json_text(trained))
         self._manifest(stage, "train", number, 980)
 
     def _select(self) -> None:
@@ -462,7 +347,7 @@ class _Maker:
             "candidates": candidates,
             "gate": {"passed": True, "reasons": [], "gain": gain, "regressions": []},
         }
-        _write(stage / "selection.json", _json(selection))
+        write(stage / "selection.json", json_text(selection))
         self._manifest(stage, "select", 0, 1)
 
     # -- helpers -----------------------------------------------------------------------------
@@ -484,9 +369,9 @@ class _Maker:
             for path in sorted(stage.rglob("*"))
             if path.is_file()
         }
-        _write(
+        write(
             stage / "manifest.json",
-            _json(
+            json_text(
                 {
                     "stage": name,
                     "round": number,
@@ -502,54 +387,3 @@ class _Maker:
                 }
             ),
         )  # fmt: skip
-
-
-def replace_id(task: Task, id: str) -> Task:
-    return Task(id, id, task.world, task.action, task.split)
-
-
-def _side(row: Row) -> dict[str, Any]:
-    return {
-        "answer": row.id,
-        "origin": row.origin,
-        "text": row.item.text,
-        "controller": row.item.road.controller_hash,
-        "verdicts": row.item.to_json()["road"],
-    }
-
-
-def _summary(rows: Sequence[Row]) -> dict[str, Any]:
-    return summarize([r.item for r in rows], [_tokens(r.item.text) for r in rows]).to_json()
-
-
-def _condition(literal: str) -> str:
-    phrase = VOCABULARY.proposition(literal.strip("!")).phrase
-    return f"there is no {phrase}" if literal.startswith("!") else f"there is a {phrase}"
-
-
-def _tokens(text: str) -> int:
-    return max(1, round(len(text) / 4.2))
-
-
-def _count(values: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return counts
-
-
-def _hash(text: str) -> str:
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, indent=1) + "\n"
-
-
-def _lines(rows: Iterable[Any]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
