@@ -16,7 +16,18 @@ from typing import Any
 
 import yaml
 from fake_answers import corpus, good_texts, judge, judged, near_misses, replace_id
-from fake_rows import MODEL, Row, count, json_lines, json_text, sha, side, summary_of, write
+from fake_rows import (
+    MODEL,
+    Row,
+    count,
+    json_lines,
+    json_text,
+    sha,
+    side,
+    summary_of,
+    training_rows,
+    write,
+)
 
 from pipeline.evaluation import Judged, best, summarize, trivial_answers
 from pipeline.tasks import Task
