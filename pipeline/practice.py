@@ -22,16 +22,16 @@ from worlds.practice import PracticeWorld
 _WORDINGS = {
     "turn_left": (
         *("turn left at {}", "make a left turn at {}", "drive left at {}", "head left at {}"),
-        *("steer left at {}", "make a left at {}", "go left on reaching {}"),
+        *("steer left at {}", "make a left at {}", "on reaching {}, turn left"),
     ),
     "turn_right": (
         *("turn right at {}", "make a right turn at {}", "drive right at {}", "head right at {}"),
-        *("steer right at {}", "make a right at {}", "go right on reaching {}"),
+        *("steer right at {}", "make a right at {}", "on reaching {}, turn right"),
     ),
     "go_straight": (
         *("go straight at {}", "drive straight ahead at {}", "drive on past {}"),
         *("carry on straight at {}", "proceed straight at {}", "head straight on past {}"),
-        "keep going on reaching {}",
+        "on reaching {}, keep going straight",
     ),
 }
 _PER_WORLD = 2

@@ -181,14 +181,18 @@ def _pairs_of_task(
 
 
 def _in_turns(pairs: Sequence[Pair]) -> list[Pair]:
-    """Successes first; then every chosen answer's best pair, then every second best, and so on."""
+    """Successes first; then every chosen answer's best pair, then every second best, and so on.
+
+    Best is the answer it repairs, then one that could not be read (what to unlearn most), then
+    the nearest.
+    """
     by_chosen: defaultdict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         by_chosen[pair.chosen.answer].append(pair)
     queue: list[tuple[tuple[object, ...], Pair]] = []
     for own in by_chosen.values():
         own.sort(
-            key=lambda p: (not _repairs(p), not p.rejected.parsed, p.margin, p.rejected.answer)
+            key=lambda p: (not _repairs(p), p.rejected.parsed, p.margin, p.rejected.answer)
         )
         for turn, pair in enumerate(own):
             rank = (not pair.chosen.success, turn, len(pair.chosen.text), pair.chosen.answer)
