@@ -78,7 +78,7 @@ def progress_specification(action: str) -> Specification:
     """``F action``: the task's manoeuvre is eventually made (under the world's fairness)."""
     return Specification(
         id=f"progress_{action}",
-        formula=f"F {action}",
+        formula=f"F{action}",  # as a rule book that is read back has it
         kind="progress",
         text=f"The task gets done: in the end, {action.replace('_', ' ')}.",
     )

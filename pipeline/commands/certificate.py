@@ -63,21 +63,28 @@ def make(
 @click.argument("file", type=click.Path(path_type=Path))
 @options.json_option
 def verify(file: Path, as_json: bool) -> int:
-    """Recompute a certificate; exit 1 if anything in it is not confirmed."""
-    data = load_json(file)
-    mismatches = verify_certificate(data, file)
-    if as_json:
-        options.print_json(
-            {
-                "file": str(file),
-                "valid": not mismatches,
-                "mismatches": [vars(m) for m in mismatches],
-            }
-        )
-    elif mismatches:
-        for mismatch in mismatches:
-            click.echo(f"{file}: {mismatch}")
-    else:
-        score = {value: count for value, count in data["score"].items() if count}
-        click.echo(f"{file}: confirmed ({', '.join(f'{n} {v}' for v, n in score.items())})")
-    return 1 if mismatches else 0
+    """Recompute a certificate, or each line of a .jsonl of them.
+
+    Exit 1 if anything in it is not confirmed.
+    """
+    from pipeline.files import read_rows
+
+    several = file.suffix == ".jsonl"
+    certificates = read_rows(file) if several else [load_json(file)]
+    wrong = 0
+    for number, data in enumerate(certificates, start=1):
+        place = f"{file}:{number}" if several else str(file)
+        mismatches = verify_certificate(data, place)
+        wrong += bool(mismatches)
+        if as_json:
+            found = [vars(m) for m in mismatches]
+            options.print_json({"file": place, "valid": not mismatches, "mismatches": found})
+        elif mismatches:
+            for mismatch in mismatches:
+                click.echo(f"{place}: {mismatch}")
+        elif not several:
+            score = {value: count for value, count in data["score"].items() if count}
+            click.echo(f"{file}: confirmed ({', '.join(f'{n} {v}' for v, n in score.items())})")
+    if several and not as_json:
+        click.echo(f"{file}: {len(certificates) - wrong} of {len(certificates)} confirmed")
+    return 1 if wrong else 0

@@ -54,6 +54,18 @@ def list_runs(folder: Path, as_json: bool) -> None:
         make_console().print(runs_view(rows))
 
 
+@command.command("export")
+@click.argument("run")
+@click.argument("folder", type=click.Path(path_type=Path))
+def export(run: str, folder: Path) -> None:
+    """Write a run's champion to FOLDER: adapter (16 bits), scores, certificates."""
+    from pipeline.champion import export_champion
+    from pipeline.runs.folder import open_run
+
+    scores = export_champion(open_run(run), folder)
+    click.echo(f"{folder}: round {scores['round']} of {scores['run']}")
+
+
 @command.command("show")
 @click.argument("run")
 @click.option("--pair", metavar="ID", help="Where this pair comes from (VARIANT/ID in a variant).")

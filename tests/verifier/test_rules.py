@@ -50,7 +50,7 @@ def test_hash_follows_meaning_not_wording() -> None:
 
 def test_progress_specification() -> None:
     goal = progress_specification("turn_right")
-    assert (goal.formula, goal.kind) == ("F turn_right", "progress")
+    assert (goal.formula, goal.kind) == ("Fturn_right", "progress")
     book = load_rules("road", VOCABULARY)
     assert book.with_specification(goal).specifications[-1] == goal
 
