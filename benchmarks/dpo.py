@@ -38,6 +38,7 @@ from pipeline.stages.train import train_settings
 from pipeline.training.pairs import tokenized
 from pipeline.training.plan import plan_steps
 from pipeline.training.settings import TrainSettings
+from verifier.errors import InputError
 
 OURS = "ours"
 DEFAULT, PRECOMPUTED = "trl, its defaults", "trl, reference precomputed"
@@ -216,7 +217,10 @@ def main() -> int:
     options = parser.parse_args()
     count, rounds = (4, 1) if options.quick else (options.count, options.rounds)
     console = Console(width=None if sys.stdout.isatty() else 160)
-    pairs = _pairs(options.pairs, count)
+    try:
+        pairs = _pairs(options.pairs, count)
+    except InputError as error:
+        parser.error(str(error))
     settings = plain_dpo(options.pairs_per_prompt)
     if options.quick:
         settings = replace(settings, pairs_per_step=2)
