@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.learning import page as learning_page
 from benchmarks.results import FOLDER, Row, cells
 
 PAGE = FOLDER.parent / "results.md"
@@ -21,14 +22,16 @@ _RULE = "|---|---:|---|---|---:|---:|---:|---|---|"
 
 
 def page(folder: Path = FOLDER) -> str:
-    """The whole page."""
-    sections = (
-        "\n".join(_section(json.loads(path.read_text()))) for path in sorted(folder.glob("*.json"))
-    )
+    """The whole page; what the loop learns comes first."""
+    paths = sorted(folder.glob("*.json"), key=lambda path: (path.stem != "learning", path.stem))
+    sections = ("\n".join(_section(json.loads(path.read_text()))) for path in paths)
     return "\n".join([_HEAD, *sections])
 
 
 def _section(content: dict[str, Any]) -> Iterator[str]:
+    if content["benchmark"] == "learning":
+        yield from learning_page.section(content)
+        return
     name, machine = content["benchmark"], content["machine"]
     versions = ", ".join(f"{package} {number}" for package, number in content["versions"].items())
     yield f"## {name}\n"

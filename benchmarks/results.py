@@ -75,7 +75,7 @@ def write_results(
     content = {
         "benchmark": name,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
         "versions": _versions(packages),
         "rows": [_rounded(row) for row in rows],
@@ -139,7 +139,9 @@ def _rounded(row: Row) -> dict[str, Any]:
     return {key: short(value) for key, value in dataclasses.asdict(row).items()}
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that the code stands at, and whether code was changed since."""
+
     def git(*arguments: str) -> str:
         done = subprocess.run(
             ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False

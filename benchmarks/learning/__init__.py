@@ -1,0 +1,1 @@
+"""What the loop learns, from finished runs: ``python -m benchmarks.learning RUN [RUN...]``."""
