@@ -191,9 +191,7 @@ def _in_turns(pairs: Sequence[Pair]) -> list[Pair]:
         by_chosen[pair.chosen.answer].append(pair)
     queue: list[tuple[tuple[object, ...], Pair]] = []
     for own in by_chosen.values():
-        own.sort(
-            key=lambda p: (not _repairs(p), p.rejected.parsed, p.margin, p.rejected.answer)
-        )
+        own.sort(key=lambda p: (not _repairs(p), p.rejected.parsed, p.margin, p.rejected.answer))
         for turn, pair in enumerate(own):
             rank = (not pair.chosen.success, turn, len(pair.chosen.text), pair.chosen.answer)
             queue.append((rank, pair))
