@@ -33,7 +33,7 @@ from benchmarks.preferences import (
 )
 from benchmarks.results import REPOSITORY, Row, at_least, at_most, table_of, write_results
 from pipeline.config import load_config
-from pipeline.models import load_model
+from pipeline.models import DEFAULT_MODEL, load_model
 from pipeline.stages.train import train_settings
 from pipeline.training.pairs import tokenized
 from pipeline.training.plan import plan_steps
@@ -212,6 +212,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=48, help="pairs to train on (48)")
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each trainer (3)")
     parser.add_argument("--pairs-per-prompt", type=int, help=f"other than in {CONFIG}.yaml")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="another model: folder or name")
     parser.add_argument("--quick", action="store_true", help="4 pairs, once; nothing written")
     parser.add_argument("--output", type=Path, help="write the results here instead")
     options = parser.parse_args()
@@ -224,7 +225,7 @@ def main() -> int:
     settings = plain_dpo(options.pairs_per_prompt)
     if options.quick:
         settings = replace(settings, pairs_per_step=2)
-    tokenizer = load_model().tokenizer
+    tokenizer = load_model(options.model).tokenizer
     groups = [tokenized(tokenizer, group) for group in groups_of(pairs)]
     longest = max(len(g.prompt) + max(map(len, g.completions)) for g in groups)
     if longest > _LONGEST:
@@ -238,10 +239,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pairs.jsonl"
         write_preferences(file, pairs)
-        found = train_in_turns(Job(file, settings, None), Path(folder), rounds, show)
+        found = train_in_turns(Job(file, settings, None, options.model), Path(folder), rounds, show)
     rows = measured_rows(found, len(pairs))
     rows += counted_rows(work_of(groups, plan_steps(groups, settings)))
-    console.print(table_of(f"dpo (SmolLM2-135M, {settings.pairs_per_step} pairs / update)", rows))
+    console.print(
+        table_of(f"dpo ({options.model}, {settings.pairs_per_step} pairs / update)", rows)
+    )
     differing = [row for row in rows if row.unit == "nats" and not row.met]
     if differing:
         console.print("the losses differ: no speed counts until that is explained", style="red")

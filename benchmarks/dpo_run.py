@@ -36,11 +36,13 @@ class Job:
         pairs: File of preferences.
         settings: How; a rival gets the same as far as it knows them.
         rival: What trl's trainer is told besides; None for ours.
+        model: As `load_model` takes it.
     """
 
     pairs: Path
     settings: TrainSettings
     rival: dict[str, Any] | None
+    model: str = DEFAULT_MODEL
 
     def write(self, path: Path) -> None:
         """As `read` reads it."""
@@ -53,7 +55,8 @@ class Job:
         content = json.loads(path.read_text(encoding="utf-8"))
         settings = content["settings"]
         settings["lora_targets"] = tuple(settings["lora_targets"])
-        return Job(Path(content["pairs"]), TrainSettings(**settings), content["rival"])
+        pairs, rival, model = Path(content["pairs"]), content["rival"], content["model"]
+        return Job(pairs, TrainSettings(**settings), rival, model)
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ def run(job: Job) -> Result:
 
     logging.set_verbosity_error()
     warnings.simplefilter("ignore")
-    model = load_model(DEFAULT_MODEL, dtype="float32")
+    model = load_model(job.model, dtype="float32")
     _make_ready(model)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
