@@ -177,24 +177,30 @@ def _pairs_of_task(
         else:
             found.append(Pair(one, other, apart))
     dropped["cap"] += len(found)
-    return _in_turns(found)
+    return _in_turns(found, order)
 
 
-def _in_turns(pairs: Sequence[Pair]) -> list[Pair]:
-    """Successes first; then every chosen answer's best pair, then every second best, and so on.
+def _in_turns(pairs: Sequence[Pair], order: Order) -> list[Pair]:
+    """Every chosen answer's first pair, then every second one, and so on.
 
-    Best is the answer it repairs, then one that could not be read (what to unlearn most), then
-    the nearest.
+    Under ``road`` successes go first, and an answer's pairs are in the order of what they teach:
+    with the answer it repairs, then with one that could not be read, then with the nearest. The
+    orders for comparison know no success: their pairs stay in the order of the answers.
     """
     by_chosen: defaultdict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         by_chosen[pair.chosen.answer].append(pair)
+    ours = order == "road"
     queue: list[tuple[tuple[object, ...], Pair]] = []
     for own in by_chosen.values():
-        own.sort(key=lambda p: (not _repairs(p), p.rejected.parsed, p.margin, p.rejected.answer))
+        if ours:
+            own.sort(
+                key=lambda p: (not _repairs(p), p.rejected.parsed, p.margin, p.rejected.answer)
+            )
         for turn, pair in enumerate(own):
-            rank = (not pair.chosen.success, turn, len(pair.chosen.text), pair.chosen.answer)
-            queue.append((rank, pair))
+            chosen = pair.chosen
+            first = (not chosen.success, turn, len(chosen.text)) if ours else (turn,)
+            queue.append(((*first, chosen.answer), pair))
     queue.sort(key=lambda entry: entry[0])
     return [pair for _, pair in queue]
 
