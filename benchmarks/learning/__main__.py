@@ -1,12 +1,14 @@
 """docs/results/learning.json and its picture, from finished runs.
 
 ``python -m benchmarks.learning runs/reproduce [runs/reproduce-1 ...]``: the first is told in full,
-the others are further seeds. ``python -m benchmarks.report`` then writes docs/results.md.
+the others are further seeds. ``--variants RUN`` takes the variants from another folder with the
+same answers of round 1. ``python -m benchmarks.report`` then writes docs/results.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -62,6 +64,39 @@ def content(runs: Sequence[Run]) -> dict[str, Any]:
     return _rounded(found)
 
 
+def with_variants(run: Run, other: Run) -> Run:
+    """The run with the variants of another that has the same answers of round 1.
+
+    Raises:
+        InputError: Its variants branch off other answers.
+    """
+    first, second = (_round_1(one) for one in (run, other))
+    if not first or first != second:
+        raise InputError(
+            f"its variants do not branch off the answers of {run.name}",
+            file=other.folder,
+            remedy="name a run with a copy of the other's round-01",
+        )
+    names = {one.name for one in other.variants}
+    added = tuple(stage for stage in other.stages if stage.place in names)
+    return dataclasses.replace(
+        run,
+        config={**run.config, "variants": other.config.get("variants", [])},
+        variants=other.variants,
+        stages=(*(stage for stage in run.stages if stage.place not in names), *added),
+    )
+
+
+def _round_1(run: Run) -> list[tuple[str, str]]:
+    """(answer, text) that variants branch off."""
+    return [
+        (answer.id, answer.text)
+        for one in run.rounds
+        if one.number == 1
+        for answer in (*one.generated, *one.repaired)
+    ]
+
+
 def all_tables(runs: Sequence[Run]) -> list[Table]:
     """The tables in the order of the page."""
     main = runs[0]
@@ -107,9 +142,13 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     """Read the runs; write ``folder``/learning.json and the picture beside it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--variants", type=Path, metavar="RUN", help="take the variants from here")
     options = parser.parse_args(arguments)
     try:
-        found = content([read_run(path) for path in options.runs])
+        first, *others = (read_run(path) for path in options.runs)
+        if options.variants:
+            first = with_variants(first, read_run(options.variants))
+        found = content([first, *others])
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

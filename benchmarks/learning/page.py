@@ -19,6 +19,7 @@ Bounds = Mapping[str, float | None]
 
 Cell = str | int | float | Bounds | None
 _NONE = "–"
+_JOINED = {" %": "\u00a0%", " to ": "\u00a0to\u00a0", "–": "–\u2060"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Table:
         yield _line(escaped(name) for name in shown)
         yield _line("---" if kind == "text" else "---:" for kind in shown.values())
         for row in self.rows:
-            yield _line(cell_text(row.get(name), kind) for name, kind in shown.items())
+            yield _line(_unbroken(cell_text(row.get(n), kind), kind) for n, kind in shown.items())
         yield ""
         for note in self.notes:
             yield from (note, "")
@@ -106,6 +107,15 @@ def cell_text(value: Cell, kind: Kind) -> str:
             return duration(value).replace("\u00a0", " ")
         case _:
             return number(value)
+
+
+def _unbroken(text: str, kind: Kind) -> str:
+    """A number that stays with its unit, and an interval on one line, where a cell is narrow."""
+    if kind == "text" or text == _NONE:
+        return text
+    for broken, whole in _JOINED.items():
+        text = text.replace(broken, whole)
+    return text
 
 
 def rate_text(rate: Bounds) -> str:

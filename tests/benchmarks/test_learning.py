@@ -13,6 +13,7 @@ from benchmarks.learning.tables import difference
 from benchmarks.report import page
 from pipeline.run_report.reading import read_run
 from pipeline.run_report.scores import evaluation_of
+from verifier.errors import InputError
 
 command = import_module("benchmarks.learning.__main__")
 
@@ -180,6 +181,21 @@ def test_one_run_has_no_table_of_seeds(run):
     assert tables_of(run)["Training seeds"]["rows"] == []
 
 
+def test_variants_of_another_folder_with_the_same_answers(run, tmp_path):
+    lines = json.dumps({"id": "r1", "task": "t0", "text": "1. Stop."})
+    write(run / "round-01" / "generate" / "answers.jsonl", lines)
+    verdict = {"answer": "r1", "parsed": False}
+    write(run / "round-01" / "verify" / "verdicts.jsonl", json.dumps(verdict))
+    beside = shutil.copytree(run, tmp_path / "beside")
+    shutil.rmtree(run / "variants")
+    merged = command.with_variants(read_run(run), read_run(beside))
+    assert [one.name for one in merged.variants] == ["counted"]
+    assert column(command.making.costs(merged).to_json(), "all")["counted"] == 90.0
+    write(beside / "round-01" / "generate" / "answers.jsonl", lines.replace("Stop", "Go"))
+    with pytest.raises(InputError, match="do not branch off the answers of main"):
+        command.with_variants(read_run(run), read_run(beside))
+
+
 def test_page_and_picture_from_the_command(run, tmp_path):
     folder = tmp_path / "docs" / "results"
     assert command.main([str(run)], folder) == 0
@@ -191,7 +207,9 @@ def test_page_and_picture_from_the_command(run, tmp_path):
     written = page(folder)
     headings = [line for line in written.splitlines() if line.startswith("## ")]
     assert headings == ["## Learning: the run `main`", "## a"]
-    assert "| round 1 | DPO, 7 pairs | 75.0 % (38–100) |" in written
+    assert "| round 1 | DPO, 7 pairs | 75.0 % (38–100) |" in written.translate(
+        {0xA0: " ", 0x2060: None}
+    )
     picture = folder.parent / command.PICTURE
     first = picture.read_bytes()
     assert len(first) < 150_000
