@@ -209,7 +209,7 @@ def main() -> int:
     """Run it, print the table, write the results; 1 if the losses differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=Path, help="a run's pairs.jsonl; else made of the corpus")
-    parser.add_argument("--count", type=int, default=48, help="pairs to train on (48)")
+    parser.add_argument("--count", type=int, default=16, help="pairs to train on (16)")
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each trainer (3)")
     parser.add_argument("--pairs-per-prompt", type=int, help=f"other than in {CONFIG}.yaml")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="another model: folder or name")
