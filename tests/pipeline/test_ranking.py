@@ -147,3 +147,13 @@ def test_only_successes_may_be_chosen_on_demand(only):
     better, worse = ranked("a"), ranked("b", violated=frozenset({"yield_to_left"}))
     pairs = select_pairs([better, worse], successes_only=only).pairs
     assert len(pairs) == (0 if only else 1)
+
+
+def test_orders_for_comparison_do_not_know_which_answers_succeed():
+    good = ranked("z", progress=True, success=True, satisfied=15)
+    stops = ranked("a", satisfied=13)
+    bad = [ranked(f"b{i}", violated=frozenset({"yield_to_left"}), satisfied=9) for i in range(3)]
+    chosen = [p.chosen.answer for p in select_pairs([*bad, good, stops]).pairs]
+    assert chosen[0] == "z"
+    counted = select_pairs([*bad, stops, good], order="paper_count", pairs_per_task=3)
+    assert [p.chosen.answer for p in counted.pairs] == ["a", "z", "a"]
