@@ -54,10 +54,13 @@ def _leave() -> None:
 
 def _exchanged(context: StageContext | None) -> Any:
     """What the first process has, on all of them."""
+    import torch
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"))
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    # Told of neither CPU nor GPU, accelerate takes each process for the only one.
+    PartialState(cpu=asked or not torch.cuda.is_available())
     shared: list[Any] = [context]
     broadcast_object_list(shared)
     return shared[0]

@@ -134,7 +134,7 @@ def test_two_processes_train_as_one_does(alone, tiny, tmp_path):
         for rank in range(2)
     ]
     try:
-        said = [process.communicate(timeout=100)[1] for process in processes]
+        said = [process.communicate(timeout=300)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
