@@ -35,7 +35,8 @@ class TrainSettings:
         lora_alpha: Its scale times the rank.
         lora_dropout: On the adapter's inputs.
         lora_targets: Names of the linear maps that get an adapter.
-        dtype: ``float32``, ``bfloat16`` (mixed precision), or ``auto``: bfloat16 on a GPU.
+        dtype: ``float32``, ``bfloat16`` (mixed precision), or ``auto``: bfloat16 where the
+            hardware multiplies in it.
         checkpoint_every: Updates between two checkpoints.
         max_steps: Stop after so many updates (the rate is planned for these); None for all.
         gradient_checkpointing: Recompute activations: less memory, a third more time.
