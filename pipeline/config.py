@@ -77,7 +77,7 @@ class TasksConfig(_Section):
     semantics: str = Field(default="default", description="a semantics profile: name or .yaml file")
     vocabulary: str = Field(default="driving", description="the domain's words: name or .yaml file")
     practice: tuple[PracticeConfig, ...] = Field(
-        default=(), description="practice worlds of round 1, 2, ...; none where the list ends"
+        default=(), description="practice worlds of round 1, 2, ...; the last entry holds on"
     )
     limit: _Positive | None = Field(default=None, description="only the first tasks of every split")
 

@@ -89,9 +89,9 @@ def asked(context: StageContext) -> tuple[Task, ...]:
     bank = load_tasks(config.tasks.bank, vocabulary)
     train = [task for task in bank if task.split == "train"][: config.tasks.limit]
     plan = config.tasks.practice
-    if context.round > len(plan) or not plan[context.round - 1].worlds:
+    practice = plan[min(context.round, len(plan)) - 1] if plan else None
+    if practice is None or not practice.worlds:
         return tuple(train)
-    practice = plan[context.round - 1]
     known = {task.world for task in bank if task.split == "train"}
     seed = config.seed * 1000 + context.round
     worlds = practice_worlds(

@@ -13,7 +13,7 @@ MAX_TOKENS = 24 * MAX_CONSTRAINED_STEPS
 VALUES: dict[str, Any] = {
     "name": "small",
     "rounds": 2,
-    "tasks": {"limit": 1, "practice": [{"worlds": 1, "propositions": [1, 2]}]},
+    "tasks": {"limit": 1, "practice": [{"worlds": 1, "propositions": [1, 2]}, {"worlds": 0}]},
     "generate": {
         "samples": 1,
         "constrained_samples": 3,
