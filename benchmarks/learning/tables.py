@@ -97,8 +97,7 @@ def _trained(run: Run, rounds: Sequence[Round], first: Evaluation | None) -> Ite
 
 def _what(run: Run, one: Round) -> str:
     if one.number is None:
-        changes = variant_note(run, one.name).split("; ")
-        return "; ".join(told for told in changes if not told.startswith("evaluate."))
+        return variant_note(run, one.name)
     if not one.number:
         return "before training"
     number = one.ranking.get("pairs")

@@ -97,6 +97,7 @@ def _best_of(run: Run) -> Iterator[Way]:
 
 
 _SETTINGS: dict[tuple[str, str], str] = {
+    ("rank.successes_only", "False"): "chosen answers need not be correct",
     ("rank.sources", "['samples']"): "without pairs made by repair",
     ("train.sft_weight", "0.0"): "without the SFT term",
     ("train.method", "sft"): "SFT on the preferred answers alone",
@@ -106,13 +107,17 @@ _SETTINGS: dict[tuple[str, str], str] = {
 
 
 def variant_note(run: Run, name: str) -> str:
-    """What a variant changes, from the run's configuration."""
+    """What a variant changes in what is learned, from the run's configuration."""
     listed = run.config.get("variants")
     for variant in listed if isinstance(listed, list) else ():
         if isinstance(variant, Mapping) and variant.get("name") == name:
             changed: Any = variant.get("set")
             changes = changed.items() if isinstance(changed, Mapping) else ()
-            return "; ".join(_SETTINGS.get((k, str(v)), f"{k} = {v}") for k, v in changes)
+            return "; ".join(
+                _SETTINGS.get((k, str(v)), f"{k} = {v}")
+                for k, v in changes
+                if not k.startswith("evaluate.")
+            )
     return ""
 
 

@@ -30,7 +30,7 @@ def test_it_is_small_and_comes_with_its_configuration_and_scores():
     assert (scores["run"], scores["seed"]) == (config.name, config.seed)
     before, after = (scores[key]["splits"]["test"] for key in ("base", "scores"))
     assert after["strict_success"]["low"] > before["strict_success"]["high"]
-    assert after["trivial_answers"] == 0
+    assert after["trivial_answers"] < 0.02
 
 
 def test_every_certificate_is_confirmed_and_is_about_what_the_text_says():
