@@ -2,9 +2,10 @@
 
 from itertools import product
 
+from reference_controllers import VOCABULARY
+
 from pipeline.practice import _WORDINGS, observations, practice_tasks, write_tasks, write_worlds
 from pipeline.tasks import load_tasks
-from tests.reference_controllers import VOCABULARY
 from worlds.practice import practice_worlds
 
 BANK = load_tasks("driving", VOCABULARY)

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_controllers import ROAD, VOCABULARY, stop_then
 
-from tests.reference_controllers import ROAD, VOCABULARY, stop_then
 from verifier.checker import Checker
 from verifier.rules import progress_specification
 from verifier.semantics import SHIPPED
