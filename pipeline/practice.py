@@ -1,7 +1,7 @@
 """Practice tasks: manoeuvres in generated worlds, in several wordings.
 
-The wordings are those of the shipped bank's train split and some more; none of them is one of its
-validation or test wordings.
+A wording is a sentence and a manoeuvre's name put together; neither is one that the shipped bank's
+validation or test tasks use, or that `pipeline.robustness` rewords with.
 """
 
 from __future__ import annotations
@@ -19,21 +19,33 @@ from verifier.vocabulary import Vocabulary
 from worlds.load import load_world
 from worlds.practice import PracticeWorld
 
-_WORDINGS = {
+_MANOEUVRES = {
     "turn_left": (
-        *("turn left at {}", "make a left turn at {}", "drive left at {}", "head left at {}"),
-        *("steer left at {}", "make a left at {}", "on reaching {}, turn left"),
+        *("turn left", "make a left turn", "make a left", "drive left", "head left"),
+        *("steer left", "bear left", "swing left", "turn to the left", "turn off to the left"),
+        "follow the road to the left",
     ),
     "turn_right": (
-        *("turn right at {}", "make a right turn at {}", "drive right at {}", "head right at {}"),
-        *("steer right at {}", "make a right at {}", "on reaching {}, turn right"),
+        *("turn right", "make a right turn", "make a right", "drive right", "head right"),
+        *("steer right", "bear right", "swing right", "turn to the right"),
+        *("turn off to the right", "follow the road to the right"),
     ),
     "go_straight": (
-        *("go straight at {}", "drive straight ahead at {}", "drive on past {}"),
-        *("carry on straight at {}", "proceed straight at {}", "head straight on past {}"),
-        "on reaching {}, keep going straight",
+        *("go straight", "drive straight ahead", "carry on straight", "proceed straight"),
+        *("head straight on", "keep going straight", "go straight ahead", "drive on"),
+        *("stay on the road ahead", "drive straight", "move straight ahead"),
     ),
 }
+_SENTENCES = (
+    *("{manoeuvre} at {place}", "{manoeuvre} at {place}", "{manoeuvre} by {place}"),
+    *("{manoeuvre} next to {place}", "{manoeuvre} once you get to {place}"),
+    *("{manoeuvre} upon reaching {place}", "{manoeuvre} where the road meets {place}"),
+    *("on reaching {place}, {manoeuvre}", "when you come to {place}, {manoeuvre}"),
+    *("once you are at {place}, {manoeuvre}", "arriving at {place}, {manoeuvre}"),
+    *("as you get to {place}, {manoeuvre}", "{place}: {manoeuvre}"),
+    *("safely {manoeuvre} at {place}", "{manoeuvre} at {place} without breaking a rule"),
+    *("make the car {manoeuvre} at {place}", "reach {place} and {manoeuvre}"),
+)
 _PER_WORLD = 2
 
 
@@ -50,15 +62,16 @@ def practice_tasks(worlds: Sequence[PracticeWorld], seed: int, folder: Path) -> 
     for world in worlds:
         actions = source.sample(world.actions, min(_PER_WORLD, len(world.actions)))
         for action in sorted(actions):
-            number = source.randrange(len(_WORDINGS[action]))
+            sentence = source.choice(_SENTENCES)
+            manoeuvre = source.choice(_MANOEUVRES[action])
             tasks.append(
                 Task(
                     id=f"{world.name}_{action}",
-                    prompt=_WORDINGS[action][number].format(world.place),
+                    prompt=sentence.format(manoeuvre=manoeuvre, place=world.place),
                     world=str(folder / f"{world.name}.yaml"),
                     action=action,
                     split="train",
-                    wording=f"practice_{number}",
+                    wording="practice",
                 )
             )
     return tuple(tasks)
