@@ -82,3 +82,7 @@ def _complain(message: str) -> None:
 def main() -> None:
     """Entry point of the installed command."""
     sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()
