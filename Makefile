@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[train,dev]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[train,sim,dev]"
 	@touch $@
 
 demo: $(STAMP)

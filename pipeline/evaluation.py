@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pipeline.statistics import Rate, wilson
 from pipeline.tasks import STOP, Task
 from verifier.canonical import canonical
 from verifier.checker import DEFAULT_TIME_LIMIT, Checker
@@ -22,6 +21,7 @@ from verifier.trivial_controllers import constant_controllers
 from verifier.verdicts import Report
 from verifier.vocabulary import EPSILON, Vocabulary
 from worlds.load import load_world
+from worlds.statistics import Rate, wilson
 
 PROGRESS = "progress"
 """In summaries, the progress rules of all manoeuvres together."""

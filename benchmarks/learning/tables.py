@@ -12,9 +12,9 @@ from pipeline.run_report.headline import TASK_WORDS
 from pipeline.run_report.reading import Round, Run
 from pipeline.run_report.rules import rule_rows
 from pipeline.run_report.scores import METRICS, Evaluation, Scores, outcomes_of
-from pipeline.statistics import Rate
 from verifier.rules import load_rules
 from verifier.vocabulary import load_vocabulary
+from worlds.statistics import Rate
 
 Row = Mapping[str, Cell]
 

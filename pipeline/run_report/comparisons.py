@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.run_report.reading import Round, Run
 from pipeline.run_report.scores import Outcome, outcomes_of
 from pipeline.run_report.wording import count, points
-from pipeline.statistics import Rate
+from worlds.statistics import Rate
 
 SPLIT_WORDS = {
     "train": "train",

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from pipeline.run_report.charts import Chart, Line, Point, draw, smoothed, thinned
 from pipeline.run_report.reading import Round, Run
 from pipeline.run_report.scores import Scores
-from pipeline.statistics import Rate
+from worlds.statistics import Rate
 
 PAPER_RULES = 15
 

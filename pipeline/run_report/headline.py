@@ -10,7 +10,7 @@ from typing import Literal
 from pipeline.run_report.reading import Run
 from pipeline.run_report.scores import METRICS
 from pipeline.run_report.wording import count, percent, rate_text
-from pipeline.statistics import Rate
+from worlds.statistics import Rate
 
 Change = Literal["better", "worse", "unclear"]
 

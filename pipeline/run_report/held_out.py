@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pipeline.run_report.reading import Run
 from pipeline.run_report.scores import Answer
-from pipeline.statistics import Rate, wilson
 from pipeline.tasks import Task
+from worlds.statistics import Rate, wilson
 
 
 @dataclass(frozen=True)

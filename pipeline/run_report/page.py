@@ -15,9 +15,9 @@ from pipeline.run_report.reading import Run, read_run
 from pipeline.run_report.rules import RuleRow, rule_rows
 from pipeline.run_report.scores import METRICS, OUTCOME_WORDS, OUTCOMES
 from pipeline.run_report.stories import Teller, tell
-from pipeline.statistics import Rate
 from verifier.rules import load_rules
 from verifier.verdicts import VERDICT_VALUES
+from worlds.statistics import Rate
 
 
 def write_report(run: Path) -> Path:

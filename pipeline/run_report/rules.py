@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pipeline.evaluation import PROGRESS
 from pipeline.run_report.scores import NOTHING, Answer, Evaluation
-from pipeline.statistics import Rate, wilson
 from verifier.rules import RuleBook
 from verifier.verdicts import VERDICT_VALUES
+from worlds.statistics import Rate, wilson
 
 Counts = Mapping[str, int]
 

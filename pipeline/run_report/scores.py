@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from pipeline.statistics import Rate
+from worlds.statistics import Rate
 
 Outcome = Literal["correct", "unfinished", "unsafe", "both", "undecided", "unreadable"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)

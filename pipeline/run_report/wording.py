@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipeline.statistics import Rate
+from worlds.statistics import Rate
 
 NONE = "–"
 _GAP = "\u00a0"  # keeps a number and its unit on one line

@@ -10,7 +10,7 @@ from pipeline.config import RunConfig
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.plan import plan, shipped_stages
 from pipeline.runs.scores import RATES, model_scores
-from pipeline.statistics import Rate
+from worlds.statistics import Rate
 
 _MISSING = "(absent)"
 

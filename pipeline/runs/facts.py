@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.files import read_rows
 from pipeline.runs.plan import Step
-from pipeline.statistics import Rate
 from verifier.errors import InputError
+from worlds.statistics import Rate
 
 PREFERRED_SPLITS = ("test", "validation", "train")
 """Where there is room for one split: the first of these that was evaluated."""

@@ -12,9 +12,9 @@ from pipeline.runs.facts import PREFERRED_SPLITS
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.manifest import read_manifest
 from pipeline.runs.plan import Step
-from pipeline.statistics import Rate
 from verifier.errors import InputError
 from verifier.yaml_files import load_json
+from worlds.statistics import Rate
 
 RATES = ("strict_success", "paper_score", "parse_rate")
 """The rates of a summary that are shown everywhere."""

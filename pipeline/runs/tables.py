@@ -25,8 +25,8 @@ from pipeline.runs.scores import (
     stage_seconds,
     step_seconds,
 )
-from pipeline.statistics import Rate
 from pipeline.tables import plain_table
+from worlds.statistics import Rate
 
 SPLIT_WORDS = {
     "test": "held-out test tasks",

@@ -19,11 +19,11 @@ from pipeline.adapters import adapter_hash
 from pipeline.evaluation import Judge, Judged, Summary, best, summarize, trivial_answers
 from pipeline.files import write_text
 from pipeline.prompts import Prompt, Template, load_template
-from pipeline.statistics import wilson
 from pipeline.tasks import Task, load_tasks, task_prompt
 from verifier.controller import controller_to_json
 from verifier.semantics import load_semantics
 from verifier.vocabulary import load_vocabulary
+from worlds.statistics import wilson
 
 if TYPE_CHECKING:
     from pipeline.generation import Answer, Sampling

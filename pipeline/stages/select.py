@@ -17,9 +17,9 @@ from typing import Any
 from pipeline.config import SelectConfig
 from pipeline.files import write_text
 from pipeline.stages.context import StageContext
-from pipeline.statistics import Rate, wilson
 from verifier.errors import InputError
 from verifier.yaml_files import load_json
+from worlds.statistics import Rate, wilson
 
 SECTIONS = ("select",)
 NEEDS: tuple[str, ...] = ()

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.statistics import wilson
 from pipeline.tracking.content import Point, Table
+from worlds.statistics import wilson
 
 RATES = ("strict_success", "paper_score", "parse_rate")
 COUNTS = ("answers", "distinct_controllers", "distinct_correct")

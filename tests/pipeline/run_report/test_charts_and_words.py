@@ -10,7 +10,7 @@ from pipeline.run_report.headline import change
 from pipeline.run_report.rules import RuleRow, held
 from pipeline.run_report.stories import words_changed
 from pipeline.run_report.wording import brief, count, duration, interval, percent, points
-from pipeline.statistics import Rate, wilson
+from worlds.statistics import Rate, wilson
 
 
 @pytest.mark.parametrize(

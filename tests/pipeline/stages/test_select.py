@@ -12,8 +12,8 @@ from pipeline.config import RunConfig, SelectConfig
 from pipeline.stages import select
 from pipeline.stages.context import StageContext
 from pipeline.stages.select import Candidate, choose, find_regressions, gate
-from pipeline.statistics import wilson
 from verifier.errors import InputError
+from worlds.statistics import wilson
 
 
 def scores(strict: float, paper: float = 0.5, answers: int = 100, **rules: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.statistics import wilson
+from worlds.statistics import wilson
 
 
 def test_textbook_value() -> None:

@@ -1,0 +1,1 @@
+"""Simulated worlds: the interface of simulators, and controllers driven in them."""
