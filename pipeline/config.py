@@ -232,6 +232,7 @@ class RunConfig(_Section):
     rounds: _Count = Field(
         default=3, description="of generate, verify, repair, rank, train, evaluate"
     )
+    workers: _Count = Field(default=1, description="stages at once, in processes of their own")
     model: ModelConfig = ModelConfig()
     tasks: TasksConfig = TasksConfig()
     generate: GenerateConfig = GenerateConfig()

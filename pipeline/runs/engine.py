@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -25,8 +26,8 @@ class Observer(Protocol):
         """A stage begins, or continues from saved state."""
         ...
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """The current stage has done so much."""
+    def progress(self, step: Step, what: str, done: int, total: int) -> None:
+        """A stage that has begun has done so much."""
         ...
 
     def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
@@ -48,7 +49,7 @@ class Silent:
     def started(self, step: Step, resumed: bool) -> None:
         """Nothing."""
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, step: Step, what: str, done: int, total: int) -> None:
         """Nothing."""
 
     def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
@@ -134,15 +135,19 @@ class Engine:
         else:
             manifest = self._carry_out(step, space)
             self.observer.finished(step, target, manifest.seconds, False)
-        if self.tracker is not None:
-            self.tracker.stage_done(step.round, step.stage, target)
+        self.record(step)
         return not skipped
+
+    def record(self, step: Step) -> None:
+        """Tell the tracker that a step's results are there."""
+        if self.tracker is not None:
+            self.tracker.stage_done(step.round, step.stage, self.target(step))
 
     def _carry_out(self, step: Step, space: Workspace) -> Manifest:
         self.observer.started(step, space.begin())
         number = step.round if step.round is not None else step.config.rounds
         inputs = {name: self.run.path / place for name, place in step.inputs.items()}
-        report = timed(self.observer.progress, space)
+        report = timed(partial(self.observer.progress, step), space)
         context = StageContext(step.config, number, inputs, space.work, report)
         self.stages[step.stage].run(context)
         return space.finish(step.config.seed, step.config.model.device)

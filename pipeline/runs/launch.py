@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.config import RunConfig, load_config
+from pipeline.runs.crew import Crew
 from pipeline.runs.engine import Engine, Tracker
 from pipeline.runs.failures import as_input_error, orderly_termination
 from pipeline.runs.folder import (
@@ -23,7 +24,7 @@ from pipeline.runs.folder import (
     open_run,
     reconfigure,
 )
-from pipeline.runs.plan import Step, plan, shipped_stages
+from pipeline.runs.plan import ROUND, Step, plan, shipped_stages
 from pipeline.runs.surroundings import outside_inputs
 from pipeline.runs.view import run_view, stage_view
 from verifier.errors import InputError
@@ -89,15 +90,31 @@ def carry_out(
             run_view(config.name, path, steps) as observer,
         ):
             engine = Engine(run, stages, outside, observer, tracker)
-            groups = [tuple(g) for _, g in groupby(steps, key=lambda step: step.folder.parent)]
-            carried_out = 0
-            for number, group in enumerate(groups):
-                changed = engine.execute(group)
-                carried_out += changed
-                if changed and number < len(groups) - 2:  # the last round and select end together
-                    _report(path)
+            if config.workers > 1:
+                carried_out = _side_by_side(engine, steps)
+            else:
+                carried_out = _one_by_one(engine, steps)
             page = _report(path)
     return Outcome(run, steps, carried_out, page, _store(run, tracking_uri))
+
+
+def _one_by_one(engine: Engine, steps: Sequence[Step]) -> int:
+    groups = [tuple(group) for _, group in groupby(steps, key=lambda step: step.folder.parent)]
+    carried_out = 0
+    for number, group in enumerate(groups):
+        changed = engine.execute(group)
+        carried_out += changed
+        if changed and number < len(groups) - 2:  # the last round and select end together
+            _report(engine.run.path)
+    return carried_out
+
+
+def _side_by_side(engine: Engine, steps: Sequence[Step]) -> int:
+    def after(step: Step) -> None:
+        if step.stage == ROUND[-1]:
+            _report(engine.run.path)
+
+    return Crew(engine, shipped_stages, engine.run.config.workers).execute(steps, after)
 
 
 def prepare(config: str | Path, overrides: Sequence[str], folder: Path) -> RunFolder:

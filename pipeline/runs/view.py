@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -40,7 +41,7 @@ class PlainView(Silent):
 
     def __init__(self, title: str, path: Path, steps: Sequence[Step]) -> None:
         self._width = max((len(step.title) for step in steps), default=0)
-        self._kept, self._current, self._told = 0, "", time.monotonic()
+        self._kept, self._told = 0, time.monotonic()
         self._say(f"{title}: {counted(len(steps), 'stage')} in {path}")
 
     def started(self, step: Step, resumed: bool) -> None:
@@ -48,15 +49,15 @@ class PlainView(Silent):
         if self._kept:
             self._say(f"{counted(self._kept, 'stage')} kept from before")
             self._kept = 0
-        self._current, self._told = step.title, time.monotonic()
+        self._told = time.monotonic()
         if resumed:
             self._line(step.title, "continuing where it was interrupted")
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, step: Step, what: str, done: int, total: int) -> None:
         """Say how far a long stage has come, now and then."""
         if time.monotonic() - self._told >= _SIGN_OF_LIFE:
             self._told = time.monotonic()
-            self._line(self._current, f"{what} {done}/{total}")
+            self._line(step.title, f"{what} {done}/{total}")
 
     def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
         """Say what it has yielded, unless there was nothing to do."""
@@ -73,6 +74,17 @@ class PlainView(Silent):
         print(line, file=sys.stderr, flush=True)
 
 
+@dataclass
+class _Going:
+    """A stage that is being carried out."""
+
+    what: str
+    done: int = 0
+    total: int = 0
+    began: float = field(default_factory=time.monotonic)
+    part_began: float = field(default_factory=time.monotonic)
+
+
 class LiveView:
     """A table of all stages, redrawn in place.
 
@@ -83,28 +95,27 @@ class LiveView:
 
     def __init__(self, title: str, steps: Sequence[Step]) -> None:
         self._title, self._steps = title, tuple(steps)
-        self._began = self._step_began = self._part_began = time.monotonic()
+        self._began = time.monotonic()
         self._facts: dict[PurePosixPath, tuple[str, float, bool]] = {}  # by the steps' folders
-        self._current: Step | None = None
-        self._what, self._done, self._total = "", 0, 0
+        self._current: dict[PurePosixPath, _Going] = {}
         self._spinner = Spinner("dots", style="cyan")
         self._height = 24
 
     def started(self, step: Step, resumed: bool) -> None:
-        """Show the stage as the current one."""
-        self._current, self._step_began = step, time.monotonic()
-        self._what, self._done, self._total = "continuing" if resumed else "", 0, 0
+        """Show the stage as a current one."""
+        self._current[step.folder] = _Going("continuing" if resumed else "")
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, step: Step, what: str, done: int, total: int) -> None:
         """Move the bar; what else is done in a stage has a pace of its own."""
-        if what != self._what:
-            self._part_began = time.monotonic()
-        self._what, self._done, self._total = what, done, total
+        going = self._current[step.folder]
+        if what != going.what:
+            going.part_began = time.monotonic()
+        going.what, going.done, going.total = what, done, total
 
     def finished(self, step: Step, folder: Path, seconds: float, skipped: bool) -> None:
         """Tick the stage off."""
         self._facts[step.folder] = (fact(step, folder), seconds, skipped)
-        self._current = None
+        self._current.pop(step.folder, None)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the state of this moment; called by rich at every refresh."""
@@ -137,7 +148,7 @@ class LiveView:
         rows: list[tuple[RenderableType, ...]] = []
         for name, steps in groups.items():
             finished = all(step.folder in self._facts for step in steps)
-            coming = not any(step.folder in self._facts or step is self._current for step in steps)
+            coming = not any(s.folder in self._facts or s.folder in self._current for s in steps)
             if tight and (finished or coming) and len(steps) > 1:
                 rows.append(self._short(name, steps, finished))
             else:
@@ -156,9 +167,10 @@ class LiveView:
             style = "dim" if skipped else ""
             result = _one_line(f"{said}{' (kept)' if skipped else ''}", style)
             return mark, Text(group), Text(stage), result, Text(duration(seconds), style="dim")
-        if step is self._current:
-            spent = Text(duration(time.monotonic() - self._step_began), style="cyan")
-            return self._spinner, Text(group), Text(stage, style="cyan"), self._bar(), spent
+        going = self._current.get(step.folder)
+        if going is not None:
+            spent = Text(duration(time.monotonic() - going.began), style="cyan")
+            return self._spinner, Text(group), Text(stage, style="cyan"), _bar(going), spent
         return Text("·", style="dim"), Text(group, "dim"), Text(stage, "dim"), Text(), Text()
 
     def _short(
@@ -173,22 +185,23 @@ class LiveView:
         spent = Text(duration(seconds), style="dim")
         return Text("✓", style="green"), Text(name), stages, _one_line(said), spent
 
-    def _bar(self) -> RenderableType:
-        if not self._total:
-            return _one_line(self._what, "cyan")
-        left = ""
-        if 0 < self._done < self._total:
-            spent = time.monotonic() - self._part_began
-            remaining = spent * (self._total - self._done) / self._done
-            left = f"about {duration(remaining)} left  "
-        said = Text(no_wrap=True, overflow="ellipsis")
-        said.append(f"{self._done}/{self._total}  ").append(left, "dim").append(self._what, "cyan")
-        grid = Table.grid(padding=(0, 1, 0, 0))
-        grid.add_column(no_wrap=True)
-        grid.add_column()
-        bar = ProgressBar(self._total, self._done, width=_BAR, complete_style="cyan")
-        grid.add_row(bar, said)
-        return grid
+
+def _bar(going: _Going) -> RenderableType:
+    if not going.total:
+        return _one_line(going.what, "cyan")
+    left = ""
+    if 0 < going.done < going.total:
+        spent = time.monotonic() - going.part_began
+        remaining = spent * (going.total - going.done) / going.done
+        left = f"about {duration(remaining)} left  "
+    said = Text(no_wrap=True, overflow="ellipsis")
+    said.append(f"{going.done}/{going.total}  ").append(left, "dim").append(going.what, "cyan")
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    bar = ProgressBar(going.total, going.done, width=_BAR, complete_style="cyan")
+    grid.add_row(bar, said)
+    return grid
 
 
 def _one_line(text: str, style: str = "") -> Text:

@@ -48,8 +48,9 @@ def test_every_moment_fits_the_terminal(world, width, height):
 
     def work(_context: StageContext) -> None:
         frames.append(drawn(live, width, height))
+        step = steps[(len(frames) - 2) // 4]
         for done in range(3):
-            live.progress("working", done, 2)
+            live.progress(step, "working", done, 2)
             frames.append(drawn(live, width, height))
 
     world.acts = dict.fromkeys(world.stages(), work)
