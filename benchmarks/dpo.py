@@ -32,7 +32,7 @@ from benchmarks.preferences import (
     write_preferences,
 )
 from benchmarks.results import REPOSITORY, Row, at_least, at_most, table_of, write_results
-from pipeline.config import load_config
+from pipeline.config_files import load_config
 from pipeline.models import DEFAULT_MODEL, load_model
 from pipeline.stages.train import train_settings
 from pipeline.training.pairs import tokenized

@@ -1,43 +1,33 @@
 """Configuration of a run: what it consists of, checked before anything starts.
 
 A configuration is a YAML file of sections (`RunConfig`); what it leaves out takes the defaults
-given here. Single values are overridden by ``section.key=value``, the value written as in YAML.
+given here. `pipeline.config_files` reads and overrides them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.models import DEFAULT_MODEL
-from verifier.errors import InputError
-from verifier.yaml_files import load_mapping
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Split = Literal["train", "validation", "test"]
 Source = Literal["samples", "symbolic_repair", "model_repair"]
 Order = Literal["road", "paper_count", "weighted"]
 
+Feedback = Literal["formal", "simulated", "both"]
+
 _Count = Annotated[int, Field(ge=0)]
 _Positive = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-VARIANT_SECTIONS = ("rank", "train", "evaluate")
-"""What a variant may set: it branches off after repair, so nothing earlier can differ."""
-
-CONFIG_FILE = "config.yaml"
-"""Name of the resolved configuration in a run's folder."""
-
-_SHIPPED = Path(__file__).parent.parent / "configs"
 
 
 class _Section(BaseModel):
@@ -217,6 +207,23 @@ class TrackingConfig(_Section):
     registered_model: str = "specdrive-controller"
 
 
+class SimulateConfig(_Section):
+    """Episodes in a simulator, where feedback comes from one."""
+
+    simulator: Literal["highway", "sumo", "walk"] = "sumo"
+    episodes: _Positive = Field(default=20, description="per controller that breaks no rule")
+    broken: _Positive = Field(
+        default=3, description="an answer is given up after so many episodes with a fault"
+    )
+    finished: _Share = Field(
+        default=0.75, description="share of episodes in which the manoeuvre has to be made"
+    )
+    max_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=120.0, description="simulated time of an episode at most"
+    )
+    workers: _Positive = Field(default=1, description="processes that simulate")
+
+
 class VariantConfig(_Section):
     """An ablation: what differs from the run, from round 1's ranking on."""
 
@@ -236,6 +243,10 @@ class RunConfig(_Section):
     model: ModelConfig = ModelConfig()
     tasks: TasksConfig = TasksConfig()
     generate: GenerateConfig = GenerateConfig()
+    feedback: Feedback = Field(
+        default="formal", description="what judges the answers to learn from"
+    )
+    simulate: SimulateConfig = SimulateConfig()
     repair: RepairConfig = RepairConfig()
     rank: RankConfig = RankConfig()
     train: TrainConfig = TrainConfig()
@@ -264,8 +275,10 @@ class RunConfig(_Section):
         return yaml.safe_dump(self.to_json(), sort_keys=False, allow_unicode=True)
 
     def sections(self, names: Iterable[str]) -> dict[str, Any]:
-        """Only these top-level keys, as plain values."""
+        """Only these top-level keys, as plain values; of simulation, only where it is used."""
         values = self.to_json()
+        if self.feedback == "formal":
+            names = [name for name in names if name not in ("feedback", "simulate")]
         return {name: values[name] for name in names}
 
     @property
@@ -273,178 +286,8 @@ class RunConfig(_Section):
         """``sha256:...`` of the whole configuration."""
         return config_hash(self.to_json())
 
-    def variant(self, variant: VariantConfig) -> RunConfig:
-        """The configuration of an ablation: its values set, no rounds or variants of its own.
-
-        Raises:
-            InputError: It sets something unknown, invalid or earlier than ranking.
-        """
-        place = f"variant {variant.name!r}"
-        values = self.to_json() | {"variants": []}
-        for key, value in variant.set.items():
-            if key.split(".")[0] not in VARIANT_SECTIONS:
-                raise InputError(
-                    f"a variant cannot set {key!r}",
-                    place=place,
-                    remedy=f"it branches off after repair: set {', '.join(VARIANT_SECTIONS)}",
-                )
-            _assign(values, key, value, place)
-        return _validated(values, None, dict.fromkeys(variant.set, place))
-
 
 def config_hash(values: Mapping[str, Any]) -> str:
     """``sha256:...`` of plain values, whatever the order of their keys."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def shipped_configs() -> tuple[str, ...]:
-    """Names of the configurations that come with the package."""
-    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
-
-
-def load_config(path_or_name: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration in a file, of a finished or started run, or shipped under a name.
-
-    Args:
-        path_or_name: A .yaml file, a run's folder, or one of `shipped_configs`.
-        overrides: ``section.key=value`` each, the value written as in YAML; later ones win.
-
-    Raises:
-        InputError: No such configuration; a key that does not exist (the nearest one is named)
-            or a value that is not allowed, in the file or in an override.
-    """
-    path = _locate(path_or_name)
-    values: dict[str, Any] = {"name": path.stem, **load_mapping(path)}
-    sources: dict[str, str] = {}
-    for override in overrides:
-        key, value = _parse_override(override)
-        _assign(values, key, value, f"--set {override}")
-        sources[key] = f"--set {override}"
-    config = _validated(values, path, sources)
-    for variant in config.variants:  # those of a file should fail now and not hours later
-        try:
-            config.variant(variant)
-        except InputError as error:
-            raise error.located(path) from None
-    return config
-
-
-def _locate(path_or_name: str | Path) -> Path:
-    path = Path(path_or_name)
-    if path.is_dir():
-        return path / CONFIG_FILE
-    if path.exists() or (path.suffix in {".yaml", ".yml"} and path.parent != Path()):
-        return path
-    for folder in (Path("configs"), _SHIPPED):
-        for name in (path.name, f"{path.name}.yaml"):
-            if path.parent == Path() and (folder / name).is_file():
-                return folder / name
-    near = get_close_matches(path.name.removesuffix(".yaml"), shipped_configs(), n=1)
-    raise InputError(
-        f"no configuration {str(path_or_name)!r}",
-        remedy=f"did you mean {near[0]!r}?"
-        if near
-        else f"use one of {', '.join(shipped_configs())} or the path of a .yaml file",
-    )
-
-
-def _parse_override(override: str) -> tuple[str, Any]:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"not an override: {override!r}", remedy="write --set section.key=value")
-    try:
-        return key.strip(), yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(
-            f"{text!r} is not a YAML value", place=f"--set {key.strip()}", remedy="quote it"
-        ) from None
-
-
-def _assign(values: dict[str, Any], key: str, value: Any, place: str) -> None:
-    """Set a dotted key in nested mappings; what exists is not modified in place."""
-    *parents, last = key.split(".")
-    here = values
-    for depth, name in enumerate(parents, start=1):
-        inner = here.get(name)
-        if inner is not None and not isinstance(inner, dict):
-            raise InputError(
-                f"{'.'.join(parents[:depth])} has no keys",
-                place=place,
-                remedy=f"set {'.'.join(parents[:depth])} as a whole",
-            )
-        here[name] = dict(inner or {})
-        here = here[name]
-    here[last] = value
-
-
-def _validated(values: dict[str, Any], file: Path | None, sources: Mapping[str, str]) -> RunConfig:
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-    location = tuple(first["loc"])
-    key = _dotted(location)
-    # What an override has set is not to be looked for in the file.
-    place = next((where for name, where in sources.items() if _related(name, key)), None)
-    where: dict[str, Any] = {"place": place} if place else {"file": file}
-    if first["type"] == "extra_forbidden":
-        raise InputError(f"unknown key {key!r}", **where, remedy=_nearest(location)) from None
-    if first["type"] == "missing":
-        raise InputError(f"{key} is missing", **where, remedy="add it")
-    if first["type"] == "model_type":
-        raise InputError(f"{key} must hold keys and values", **where, remedy="see configs/")
-    message = str(first["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    found = first.get("input")
-    shown = "" if isinstance(found, dict | BaseModel) else f" (found {found!r})"
-    raise InputError(f"{key}: {message}{shown}" if key else message, **where)
-
-
-def _related(override: str, key: str) -> bool:
-    """Whether an override has set a key, a part of it, or what it is a part of."""
-    short, long = sorted((override, key), key=len)
-    return bool(key) and long.startswith(short) and long[len(short) :][:1] in ("", ".", "[")
-
-
-def _dotted(location: Sequence[int | str]) -> str:
-    """``train.lora.rank``, ``variants[2].name``: positions count from 1, as in other messages."""
-    text = ""
-    for part in location:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def _nearest(location: Sequence[int | str]) -> str:
-    """What was probably meant by an unknown key: a key of the same section, else of another."""
-    wrong = str(location[-1])
-    section = RunConfig
-    for part in location[:-1]:
-        if isinstance(part, str):
-            section = _model_in(section.model_fields[part].annotation) or section
-    fields = list(section.model_fields)
-    parent = _dotted(location[:-1])
-    if near := get_close_matches(wrong, fields, n=1, cutoff=0.6):
-        return f"did you mean {f'{parent}.{near[0]}' if parent else near[0]!r}?"
-    everywhere = {name.rsplit(".", 1)[-1]: name for name in reversed(_all_keys(RunConfig))}
-    if elsewhere := get_close_matches(wrong, everywhere, n=1, cutoff=0.75):
-        return f"did you mean {everywhere[elsewhere[0]]!r}?"
-    return f"keys of {parent or 'a configuration'}: {', '.join(fields)}"
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, on its own or as the members of a tuple."""
-    for kind in (annotation, *(get_args(annotation) if get_origin(annotation) else ())):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return cast(type[BaseModel], kind)
-    return None
-
-
-def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        inner = _model_in(field.annotation)
-        if inner is not None and inner is field.annotation:
-            keys += _all_keys(inner, f"{prefix}{name}.")
-    return keys

@@ -66,7 +66,7 @@ def command(
 
     Exit codes: 0 the run is complete; 2 it cannot go on, one line says why; 130 interrupted.
     """
-    from pipeline.config import load_config
+    from pipeline.config_files import load_config
     from pipeline.runs.folder import is_run
     from pipeline.runs.launch import carry_out
 

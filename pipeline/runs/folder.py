@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import CONFIG_FILE, RunConfig, load_config
+from pipeline.config import RunConfig
+from pipeline.config_files import CONFIG_FILE, load_config
 from pipeline.files import write_text
 from verifier.errors import InputError
 from verifier.yaml_files import load_json

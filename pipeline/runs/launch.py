@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from pipeline.config import RunConfig, load_config
+from pipeline.config import RunConfig
+from pipeline.config_files import load_config
 from pipeline.runs.crew import Crew
 from pipeline.runs.engine import Engine, Tracker
 from pipeline.runs.failures import as_input_error, orderly_termination

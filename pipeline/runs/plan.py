@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from pipeline.config import RunConfig, VariantConfig
+from pipeline.config_files import variant_config
 from pipeline.stages.context import Stage
 from verifier.errors import InputError
 
@@ -84,7 +85,7 @@ def plan(config: RunConfig, stages: Mapping[str, Stage]) -> tuple[Step, ...]:
 
 def _branch(config: RunConfig, variant: VariantConfig, stages: Mapping[str, Stage]) -> list[Step]:
     """A variant's own ranking, training and evaluation of round 1's answers."""
-    own = config.variant(variant)
+    own = variant_config(config, variant)
     folder = PurePosixPath("variants", variant.name)
     return [
         Step(

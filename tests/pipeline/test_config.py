@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import RunConfig, load_config, shipped_configs
+from pipeline.config import RunConfig
+from pipeline.config_files import load_config, shipped_configs, variant_config
 from verifier.errors import InputError
 
 
@@ -32,7 +33,7 @@ def test_shipped_configurations_are_valid():
         config = load_config(name)
         assert config.name == name
         for variant in config.variants:
-            assert config.variant(variant).hash != config.hash
+            assert variant_config(config, variant).hash != config.hash
 
 
 def test_the_paper_scale_asks_the_hub_for_its_model():
@@ -143,7 +144,7 @@ def test_variant_sets_its_values_and_nothing_else(file):
     config = load_config(
         file, ["variants=[{name: a, set: {train.lora.rank: 2, rank.order: road}}]"]
     )
-    own = config.variant(config.variants[0])
+    own = variant_config(config, config.variants[0])
     expected = config.to_json()
     expected["train"]["lora"]["rank"] = 2
     assert own.to_json() == expected | {"variants": []}

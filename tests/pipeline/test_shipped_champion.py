@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.adapters import check_adapter
 from pipeline.champion import CERTIFICATES, SCORES, WEIGHTS
-from pipeline.config import load_config
+from pipeline.config_files import load_config
 from pipeline.evaluation import Judge
 from pipeline.files import read_rows
 from pipeline.generation import Sampling, generate
