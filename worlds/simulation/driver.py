@@ -21,6 +21,10 @@ MAX_SECONDS = 120.0
 Perceive = Callable[[Simulator], frozenset[str]]
 """What the controller is told about a scene."""
 
+Hesitate = Callable[["Machine"], bool]
+"""Asked after `Perceive`: whether to stand still for a period and look again. The controller is
+not told about it and stays in its state."""
+
 Watch = Callable[[Simulator, Decision], None]
 """Called after every step of the simulator with the decision that is being carried out."""
 
@@ -69,12 +73,14 @@ class Course:
         max_seconds: Simulated time after which it is given up as unfinished.
         perceive: A detector; by default the controller is told the truth.
         watch: Is called after every step, for recordings.
+        hesitate: Who is unsure may stop and look again; by default nobody is.
     """
 
     semantics: Semantics
     max_seconds: float = MAX_SECONDS
     perceive: Perceive | None = None
     watch: Watch | None = None
+    hesitate: Hesitate | None = None
 
 
 def drive(
@@ -96,7 +102,7 @@ def drive(
     simulator.reset(seed)
     decisions: list[Decision] = []
     while not simulator.done and simulator.status().seconds < course.max_seconds:
-        decision = _decide(simulator, machine, course.perceive)
+        decision = _decide(simulator, machine, course)
         decisions.append(decision)
         # Nothing to be done is done by standing still; a manoeuvre without a road for it, too.
         possible = decision.action is not None and decision.action in simulator.actions
@@ -105,7 +111,7 @@ def drive(
     status = simulator.status()
     closing: list[Decision] = []
     if status.collision is None and status.manoeuvre is not None:
-        closing = _close(simulator, machine, controller.num_states, course.perceive)
+        closing = _close(simulator, machine, controller.num_states, course)
     outcome: Outcome = "unfinished"
     if status.collision is not None:
         outcome = "collision"
@@ -125,7 +131,7 @@ def _carry_out(simulator: Simulator, decision: Decision, course: Course) -> None
             return
 
 
-def _decide(simulator: Simulator, machine: Machine, perceive: Perceive | None) -> Decision:
+def _decide(simulator: Simulator, machine: Machine, course: Course) -> Decision:
     label = simulator.observe()
     unknown = label.difference(simulator.propositions)
     if unknown:
@@ -133,15 +139,15 @@ def _decide(simulator: Simulator, machine: Machine, perceive: Perceive | None) -
             f"{simulator.name} observes {min(unknown)!r}, which is not among its propositions",
             remedy="mend the simulator; worlds.simulation.check tells more",
         )
-    seen = label if perceive is None else perceive(simulator)
+    seen = label if course.perceive is None else course.perceive(simulator)
     state, seconds = machine.state, simulator.status().seconds
+    if course.hesitate is not None and course.hesitate(machine):
+        return Decision(seconds, label, seen, STOP, state, None)
     action, step = machine.decide(seen)
     return Decision(seconds, label, seen, action, state, step)
 
 
-def _close(
-    simulator: Simulator, machine: Machine, most: int, perceive: Perceive | None
-) -> list[Decision]:
+def _close(simulator: Simulator, machine: Machine, most: int, course: Course) -> list[Decision]:
     """Decisions behind the place, up to (and without) the first that would move the car again.
 
     They settle what is pending when the manoeuvre is made: whoever must stop some time after a
@@ -149,7 +155,7 @@ def _close(
     """
     decisions: list[Decision] = []
     for _ in range(most):
-        decision = _decide(simulator, machine, perceive)
+        decision = _decide(simulator, machine, course)
         if decision.action not in (STOP, None):
             break
         decisions.append(decision)
