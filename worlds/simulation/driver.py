@@ -48,6 +48,11 @@ class Machine:
             table = table_of(transition.guard, self._support)
             self._outgoing[transition.source].append((table, transition))
 
+    @property
+    def outgoing(self) -> Sequence[Transition]:
+        """The transitions that leave the state."""
+        return [transition for _, transition in self._outgoing[self.state]]
+
     def enabled(self, label: frozenset[str]) -> Sequence[Transition]:
         """Transitions that the state and the label allow; waiting where there are none."""
         index = 0
