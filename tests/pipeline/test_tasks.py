@@ -20,7 +20,7 @@ def in_split(split):
 
 
 def test_bank_is_large_and_covers_places_manoeuvres_and_wordings():
-    assert shipped_tasks() == ("driving",)
+    assert shipped_tasks() == ("driving", "fresh")
     assert len(TASKS) >= 80
     assert len({task.world for task in TASKS}) >= 13
     assert {task.action for task in TASKS} == {"turn_left", "turn_right", "go_straight"}
