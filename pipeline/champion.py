@@ -102,7 +102,7 @@ def _certificates(run: RunFolder, answers: Path) -> Iterator[dict[str, Any]]:
         controller = judge.judge(task, row["text"]).controller if row is not None else None
         if row is None or controller is None:
             continue
-        checker = judge.checker(task.world, judge.rules_of(task))
+        checker = judge.model_checker(task.world, judge.rules_of(task))
         answer = {"task": task.id, "prompt": task.prompt, "text": row["text"]}
         yield {**make_certificate(checker, controller), "answer": answer}
 

@@ -5,10 +5,10 @@ Paper score and strict success are defined in the design (semantics) and always 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.tasks import STOP, Task
 from verifier.canonical import canonical
@@ -90,6 +90,22 @@ class Judged:
         }
 
 
+class Checks(Protocol):
+    """What decides about controllers in one world under one rule book."""
+
+    def check(self, controller: Controller, *, counterexamples: bool = True) -> Report:
+        """The verdict of every specification."""
+        ...
+
+    def unknown(self, problems: Sequence[str]) -> Report:
+        """The report on a text that could not be read."""
+        ...
+
+
+MakeChecks = Callable[[str, RuleBook], Checks]
+"""Of a world (a shipped name or the path of its file) and a rule book."""
+
+
 class Judge:
     """Reads and verifies answers; one checker per world, rule book and manoeuvre.
 
@@ -97,6 +113,7 @@ class Judge:
         vocabulary: The domain.
         semantics: The profile under which everything is judged.
         time_limit: Seconds per specification.
+        make_checks: What decides; by default the model checker.
     """
 
     def __init__(
@@ -104,11 +121,13 @@ class Judge:
         vocabulary: Vocabulary,
         semantics: Semantics,
         time_limit: float = DEFAULT_TIME_LIMIT,
+        make_checks: MakeChecks | None = None,
     ) -> None:
         self.vocabulary, self.semantics, self.time_limit = vocabulary, semantics, time_limit
         self.road, self.paper = (load_rules(name, vocabulary) for name in ("road", "paper"))
         self._world = lru_cache(maxsize=None)(lambda name: load_world(name, vocabulary))
-        self._checkers: dict[tuple[str, str], Checker] = {}
+        self._make_checks = make_checks or self.model_checker
+        self._checkers: dict[tuple[str, str], Checks] = {}
 
     def judge(self, task: Task, text: str, *, counterexamples: bool = False) -> Judged:
         """Read ``text`` and verify it in the task's world."""
@@ -130,16 +149,18 @@ class Judge:
         """``road`` and the task's progress specification."""
         return self.road.with_specification(progress_specification(task.action))
 
-    def checker(self, world: str, rules: RuleBook) -> Checker:
+    def checker(self, world: str, rules: RuleBook) -> Checks:
         """The checker for a world and a rule book, made on first use."""
         key = (world, rules.hash)
         if key not in self._checkers:
-            self._checkers[key] = Checker(
-                self._world(world), rules, self.semantics, self.vocabulary, self.time_limit
-            )
+            self._checkers[key] = self._make_checks(world, rules)
         return self._checkers[key]
 
-    def _report(self, checker: Checker, alignment: Alignment, counterexamples: bool) -> Report:
+    def model_checker(self, world: str, rules: RuleBook) -> Checker:
+        """A model checker for a world and a rule book, whatever else decides."""
+        return Checker(self._world(world), rules, self.semantics, self.vocabulary, self.time_limit)
+
+    def _report(self, checker: Checks, alignment: Alignment, counterexamples: bool) -> Report:
         if alignment.controller is None:
             return checker.unknown([problem.to_line() for problem in alignment.problems])
         return checker.check(alignment.controller, counterexamples=counterexamples)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from benchmarks.learning.page import Bounds, Cell, Kind, Table
@@ -13,7 +14,7 @@ from pipeline.runs.comparison import flattened
 
 Row = Mapping[str, Cell]
 
-_NOT_LEARNING = ("name", "tracking.", "model.device", "select.", "variants")
+_NOT_LEARNING = ("name", "workers", "tracking.", "model.device", "select.", "variants")
 _MEASURING = ("evaluate.samples", "evaluate.seeds", "evaluate.splits", "evaluate.robustness",
               "evaluate.perplexity", "evaluate.every_round")  # fmt: skip
 
@@ -30,8 +31,9 @@ def seeds(runs: Sequence[Run]) -> Table:
     kinds: dict[str, Kind] = {"": "text", "settings": "text", "answers": "count"}
     kinds |= dict.fromkeys(columns, "rate")
     rows: list[Row] = []
+    kinds_of_run = _by_differences(runs)
     for group in _groups(runs):
-        found = [_row(run, main) for run in group]
+        found = [_row(run, main, kinds_of_run) for run in group]
         rows += found
         if len(group) > 1:
             ranges = {column: _range([row.get(column) for row in found]) for column in columns}
@@ -44,7 +46,8 @@ def seeds(runs: Sequence[Run]) -> Table:
         rows if len(runs) > 1 else (),
         [
             "A run's brackets are the 95 % interval over its answers; those of a mean are the "
-            "lowest and highest run. Means are over runs that learn with the same settings."
+            "lowest and highest run. Means are over runs that learn with the same settings.",
+            *(f"Settings of {name} that differ: {what}." for what, name in kinds_of_run.items()),
         ],
     )
 
@@ -64,7 +67,23 @@ def _flat(run: Run) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k != "seed" and not k.startswith(_NOT_LEARNING)}
 
 
-def _row(run: Run, main: Run) -> Row:
+def _by_differences(runs: Sequence[Run]) -> dict[str, str]:
+    """Settings that are not the main run's -> what the runs with these settings are called.
+
+    Runs are called by what their names begin with: "quick" for quick-0, quick-1 and quick-2.
+    """
+    names: dict[str, list[str]] = {}
+    for run in runs[1:]:
+        names.setdefault(_differences(run, runs[0]), []).append(str(run.config.get("name", "run")))
+    return {what: _common(called) for what, called in names.items() if what}
+
+
+def _common(names: Sequence[str]) -> str:
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in same).rstrip("-_.") or names[0]
+
+
+def _row(run: Run, main: Run, called: Mapping[str, str]) -> Row:
     scores = {
         "base" if not one.number else one.label: found.strict_success
         for one in run.rounds
@@ -73,7 +92,9 @@ def _row(run: Run, main: Run) -> Row:
     answers = {found.answers for one in run.rounds if (found := _scores(one, main.split))}
     return {
         "": f"seed {run.config.get('seed', '–')}",
-        "settings": "the run above" if run is main else "; ".join(_differences(run, main)),
+        "settings": "the run above"
+        if run is main
+        else called.get(_differences(run, main), "the same"),
         "answers": max(answers, default=None),
         **{label: rate_cell(rate) for label, rate in scores.items()},
     }
@@ -83,14 +104,11 @@ def _scores(one: Round, split: str) -> Scores | None:
     return one.evaluation.splits.get(split) if one.evaluation else None
 
 
-def _differences(run: Run, main: Run) -> Iterator[str]:
+def _differences(run: Run, main: Run) -> str:
     """Settings in which a run is not like the main one."""
     mine, other = _flat(run), _flat(main)
     differ = [key for key in dict.fromkeys((*mine, *other)) if mine.get(key) != other.get(key)]
-    if not differ:
-        yield "the same"
-    for key in differ:
-        yield f"{key} {_told(mine.get(key))}"
+    return "; ".join(f"{key} {_told(mine.get(key))}" for key in differ)
 
 
 def _told(value: Any) -> str:

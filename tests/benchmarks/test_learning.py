@@ -166,8 +166,12 @@ def test_means_are_over_runs_that_learn_alike(run, tmp_path):
     ]  # fmt: skip
     assert rows[2]["round 1"] == rate(0.5, 0.25, 0.75)
     assert [line.get("settings") for line in rows] == [
-        "the run above", "evaluate.samples 2", None, "train.beta 0.5",
+        "the run above", "alike", None, "other",
     ]  # fmt: skip
+    assert table.notes[1:] == [
+        "Settings of other that differ: train.beta 0.5.",
+        "Settings of alike that differ: evaluate.samples 2.",
+    ]
 
 
 def test_no_mean_of_a_round_that_some_run_lacks(run, tmp_path):
