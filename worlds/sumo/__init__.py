@@ -1,0 +1,1 @@
+"""SUMO worlds: places simulated by an independent microscopic traffic simulator."""
