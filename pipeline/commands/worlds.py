@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import click
 
-from pipeline.commands import options
+from pipeline.commands import options, worlds_learn
 from verifier.vocabulary import load_vocabulary
 from worlds.load import load_scenario, load_world, shipped_worlds
 
 
 @click.group("worlds")
 def command() -> None:
-    """List, show and check worlds."""
+    """List, show and check worlds, and learn them from simulators."""
+
+
+command.add_command(worlds_learn.record_world)
+command.add_command(worlds_learn.learn_from_recordings)
+command.add_command(worlds_learn.conform_recordings)
 
 
 @command.command("list")

@@ -91,7 +91,7 @@ def support(formula: str, recordings: Iterable[Recording], known: Iterable[str])
     condition = str(parsed[0][0])
     waits = [_waits(condition, labels) for labels in long]
     seen = sum(1 for row in waits if len(row) > 1)
-    return Support(formula, len(long), seen, max((max(row) for row in waits), default=None))
+    return Support(formula, len(long), seen, max((max(row) for row in waits), default=0))
 
 
 def applicable(
