@@ -66,11 +66,16 @@ class Layout:
         return tuple(p for p in self.propositions if p in PEDESTRIANS)
 
 
-def layout_of(scenario: str | Path, vocabulary: Vocabulary) -> Layout:
+def layout_of(scenario: str | Path, vocabulary: Vocabulary, *, buildable: bool = True) -> Layout:
     """The layout of a shipped scenario or of a world file.
 
+    Args:
+        scenario: Which.
+        vocabulary: The domain.
+        buildable: Whether somebody will have to put its things into a place.
+
     Raises:
-        InputError: No such scenario, or one that speaks of things without a layout.
+        InputError: No such scenario, or one that speaks of things that cannot be built.
     """
     name = str(scenario)
     world = load_world(scenario, vocabulary)
@@ -81,7 +86,7 @@ def layout_of(scenario: str | Path, vocabulary: Vocabulary) -> Layout:
     )
     seen: Set[str] = set(world.propositions)
     known = {LIGHT, ARROW, FLASHING, SIGN, *CARS, *PEDESTRIANS}
-    if seen - known:
+    if buildable and seen - known:
         raise InputError(
             f"the world {name} has {min(seen - known)}, which cannot be simulated",
             remedy=f"simulators know {', '.join(sorted(known))}",
@@ -92,7 +97,7 @@ def layout_of(scenario: str | Path, vocabulary: Vocabulary) -> Layout:
         shape = "roundabout"
     elif actions == ("go_straight",) and not seen & {*CARS}:
         shape = "crossing"
-        if SIGN in seen:
+        if buildable and SIGN in seen:
             raise InputError(
                 f"the world {name} has a crossing guard, who cannot be simulated",
                 remedy="choose another one: specdrive simulate --list",

@@ -15,10 +15,14 @@ from worlds.simulation.layout import Layout, layout_of
 Make = Callable[[Layout, str], Simulator]
 """Makes a simulator of a layout under a name."""
 
+WALK = "walk"
+"""The kind that walks at random through the hand-written world: it needs no things in a place."""
+
 # kind -> (module with `make`, library it needs)
-_KINDS: Mapping[str, tuple[str, str]] = {
+_KINDS: Mapping[str, tuple[str, str | None]] = {
     "highway": ("worlds.highway.simulator", "highway_env"),
     "sumo": ("worlds.sumo.simulator", "libsumo"),
+    WALK: ("worlds.simulation.walk", None),
 }
 _NOT_SIMULATED = {"free", "universal", "paper_wide_median", "highway_merge", "school_crossing"}
 
@@ -28,8 +32,32 @@ KINDS = tuple(_KINDS)
 
 def simulated_worlds() -> tuple[str, ...]:
     """``KIND/SCENARIO`` of every simulated world that ships."""
-    scenarios = [name for name in shipped_worlds() if name not in _NOT_SIMULATED]
-    return tuple(f"{kind}/{scenario}" for kind in KINDS for scenario in scenarios)
+    return tuple(
+        f"{kind}/{scenario}"
+        for kind in KINDS
+        for scenario in shipped_worlds()
+        if kind == WALK or scenario not in _NOT_SIMULATED
+    )
+
+
+def scenario_of(name: str) -> str:
+    """SCENARIO of ``KIND/SCENARIO``: a shipped name or the path of a world file.
+
+    Raises:
+        InputError: There is no such kind, or the scenario is not simulated by it.
+    """
+    kind, slash, scenario = name.partition("/")
+    if not slash or not scenario or kind not in _KINDS:
+        raise InputError(
+            f"no simulated world {name!r}",
+            remedy=f"name one as KIND/SCENARIO with KIND {' or '.join(KINDS)}, as in "
+            "sumo/traffic_light; see: specdrive simulate --list",
+        )
+    if kind != WALK and scenario in _NOT_SIMULATED:
+        raise InputError(
+            f"the world {scenario!r} is not simulated", remedy="see: specdrive simulate --list"
+        )
+    return scenario
 
 
 def make_simulator(name: str, vocabulary: Vocabulary) -> Simulator:
@@ -38,20 +66,11 @@ def make_simulator(name: str, vocabulary: Vocabulary) -> Simulator:
     Raises:
         InputError: Unknown kind or scenario, no layout for it, or the library is not installed.
     """
-    kind, slash, scenario = name.partition("/")
-    if not slash or kind not in _KINDS:
-        raise InputError(
-            f"no simulated world {name!r}",
-            remedy=f"name one as KIND/SCENARIO with KIND {' or '.join(KINDS)}, as in "
-            "sumo/traffic_light; see: specdrive simulate --list",
-        )
-    if scenario in _NOT_SIMULATED:
-        raise InputError(
-            f"the world {scenario!r} is not simulated", remedy="see: specdrive simulate --list"
-        )
-    layout = layout_of(scenario, vocabulary)
+    scenario = scenario_of(name)
+    kind = name.partition("/")[0]
+    layout = layout_of(scenario, vocabulary, buildable=kind != WALK)
     module, library = _KINDS[kind]
-    if find_spec(library) is None:
+    if library is not None and find_spec(library) is None:
         raise InputError(
             f"{kind} worlds need {library}, which is not installed",
             remedy="pip install 'specdrive[sim]'",
