@@ -6,7 +6,7 @@ does the controller's choice among enabled transitions, whose random numbers are
 as at every decision the transitions enabled by what is seen are those enabled by the truth, both
 runs take the same ones: they are one run. Let D be the event that at some decision they differ.
 
-**Proposition.** For every specification φ, |P(φ violated, detector) - P(φ violated, truth)| <= P(D).
+**Proposition.** |P(φ violated, detector) - P(φ violated, truth)| <= P(D) for every specification φ.
 *Proof.* Off D both traces are equal, so both violate φ or neither does; the indicators differ on D
 at most. Take expectations.
 
@@ -28,6 +28,9 @@ the chosen action with the true label breaks b. With h the probability of that g
 P(violated) <= mean over runs *with* the detector of the sum of h (Markov's inequality; noise drawn
 anew at every look). It is the expected number of bad letters, and far below P(D) where errors
 mostly make the car wait.
+
+Decisions behind the place, which settle what is pending, are made by the truth (see `eyes.Gaze`)
+and have q = h = 0.
 
 Everything holds for noise that depends on the truth only. For a real detector, whose errors
 depend on the scene, it holds for the noise model that was estimated from it; D itself can then be
@@ -110,7 +113,7 @@ class Risk:
 
     def divergence(self, episode: Episode) -> Divergence:
         """Bounds for one truthful run."""
-        chances = [self._at(d) for d in episode.decisions]
+        chances = [self._at(d) for d in before_place(episode)]
         return Divergence(
             min(1.0, sum(c.any for c in chances)),
             min(1.0, sum(c.relevant for c in chances)),
@@ -120,7 +123,7 @@ class Risk:
 
     def bad_letters(self, episode: Episode) -> dict[str, float]:
         """Expected number of bad letters in a run with the detector, by specification G b."""
-        chances = [self._at(d) for d in episode.decisions]
+        chances = [self._at(d) for d in before_place(episode)]
         return {name: sum(c.bad[name] for c in chances) for name in self._invariants}
 
     def _at(self, decision: Decision) -> _Chances:
@@ -155,6 +158,11 @@ class Risk:
     def _letter(self, label: frozenset[str], action: str) -> frozenset[str]:
         done = self._epsilon if action == EPSILON else action
         return label if done is None else label | {done}
+
+
+def before_place(episode: Episode) -> tuple[Decision, ...]:
+    """The decisions at which there was something to perceive."""
+    return episode.decisions[: len(episode.decisions) - episode.closing]
 
 
 class Invariant:

@@ -69,8 +69,16 @@ class Gaze:
             )
 
     def perceive(self, simulator: Simulator) -> frozenset[str]:
-        """See `worlds.simulation.driver.Perceive`."""
-        self.confidences.append(self.eyes.look(simulator))
+        """See `worlds.simulation.driver.Perceive`.
+
+        Behind the place nothing is ahead to be misperceived: what is settled there is settled
+        by the truth.
+        """
+        if simulator.done:
+            label = simulator.observe()
+            self.confidences.append({p: float(p in label) for p in simulator.propositions})
+        else:
+            self.confidences.append(self.eyes.look(simulator))
         return self._surely(self.confidences[-1])
 
     def hesitate(self, machine: Machine) -> bool:
