@@ -25,7 +25,7 @@ from worlds.statistics import Rate, wilson
 
 
 @dataclass(frozen=True)
-class Condition:
+class Sight:
     """How scenes are seen.
 
     Attributes:
@@ -41,7 +41,7 @@ class Condition:
     model: NoiseModel | None = None
 
 
-PERFECT = Condition("truth")
+PERFECT = Sight("truth")
 """The controller is told the truth."""
 
 
@@ -152,7 +152,7 @@ class Effect:
 
 def drive_all(
     setting: Setting,
-    condition: Condition,
+    sight: Sight,
     seeds: Sequence[int],
     done: Callable[[int], None] | None = None,
 ) -> list[Driven]:
@@ -160,7 +160,7 @@ def drive_all(
 
     Args:
         setting: The controller in its world.
-        condition: How it sees.
+        sight: How it sees.
         seeds: Of the episodes; the noise of an episode is seeded by the same number.
         done: Called with 1 after every episode.
 
@@ -171,8 +171,8 @@ def drive_all(
     driven = []
     for seed in seeds:
         course, gaze = setting.course, None
-        if condition.eyes is not None:
-            course, gaze = seen_through(course, condition.eyes, seed, condition.band)
+        if sight.eyes is not None:
+            course, gaze = seen_through(course, sight.eyes, seed, sight.band)
         episode = drive(setting.simulator, setting.controller, setting.action, seed, course)
         driven.append(_judged(setting, checker, episode, gaze))
         if done is not None:
@@ -192,7 +192,7 @@ def _judged(setting: Setting, checker: TraceChecker, episode: Episode, gaze: Gaz
 
 
 def effect_of(
-    setting: Setting, condition: Condition, driven: Sequence[Driven], truthful: Sequence[Driven]
+    setting: Setting, sight: Sight, driven: Sequence[Driven], truthful: Sequence[Driven]
 ) -> Effect:
     """Sum up episodes of one condition.
 
@@ -211,19 +211,19 @@ def effect_of(
 
     satisfied = {name: share(lambda d, n=name: n not in d.violated) for name in names}
     divergence, lowest, letters = None, {}, {}
-    if condition.model is not None and condition.band == 0:
-        risk = Risk(setting.controller, setting.semantics, condition.model, present, setting.rules)
+    if sight.model is not None and sight.band == 0:
+        risk = Risk(setting.controller, setting.semantics, sight.model, present, setting.rules)
         divergence = mean_divergence(risk.divergence(d.episode) for d in truthful)
         for name in names:
             held = sum(name not in d.violated for d in truthful) / count
             lowest[name] = max(0.0, held - divergence.choice)
-        if condition.model.correlation_seconds == 0:
+        if sight.model.correlation_seconds == 0:
             rows = [risk.bad_letters(d.episode) for d in driven]
             letters = {n: sum(row[n] for row in rows) / count for n in names if n in rows[0]}
     decisions = sum(len(before_place(d.episode)) for d in driven)
     return Effect(
-        condition.name,
-        condition.band,
+        sight.name,
+        sight.band,
         count,
         satisfied,
         {name: _change(name, driven, truthful) for name in names},
