@@ -36,7 +36,7 @@ Progress = Callable[[int], None]
 """Called with the number of episodes that have come to an end since the last call."""
 
 START_SECONDS = 60.0
-"""Wall-clock seconds that a new process has for its imports and its simulator."""
+"""Wall-clock seconds that a new process has for its imports."""
 
 HOPELESS = 4
 """So many episodes lost, and none driven to its end: nothing more is tried."""
@@ -97,7 +97,7 @@ class _Worker:
     pipe: Connection
     job: int | None = None
     deadline: float = 0.0
-    fresh: bool = True
+    ready: bool = False
 
 
 class Crew:
@@ -223,8 +223,8 @@ class _Round:
 
     def _hand_out(self, worker: _Worker) -> None:
         worker.job = self._waiting.popleft()
-        extra = START_SECONDS if worker.fresh else 0.0
-        worker.deadline = time.monotonic() + self._crew.wall_seconds + extra
+        patience = self._crew.wall_seconds if worker.ready else START_SECONDS
+        worker.deadline = time.monotonic() + patience
         # A process that is gone is noticed when its answer is waited for.
         with suppress(OSError):
             worker.pipe.send(self._jobs[worker.job])
@@ -236,24 +236,28 @@ class _Round:
             if worker.pipe.poll():
                 self._take(worker)
             elif time.monotonic() >= worker.deadline:
-                seconds = f"{self._crew.wall_seconds:g} s"
-                self._lose(worker, f"the simulator hung: no end after {seconds} of wall-clock time")
+                seconds = self._crew.wall_seconds if worker.ready else START_SECONDS
+                what = "the simulator hung" if worker.ready else "its process did not start"
+                self._lose(worker, f"{what}: no answer for {seconds:g} s of wall-clock time")
 
     def _take(self, worker: _Worker) -> None:
         assert worker.job is not None
         try:
-            answer: Episode | InputError | str = worker.pipe.recv()
+            answer: Episode | InputError | str | None = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(5)
             code = worker.process.exitcode
             self._lose(worker, f"the simulator's process died{_code(code)}")
+            return
+        if answer is None:
+            worker.ready = True
+            worker.deadline = time.monotonic() + self._crew.wall_seconds
             return
         if isinstance(answer, InputError):
             raise answer
         if isinstance(answer, str):
             self._lose(worker, answer)
             return
-        worker.fresh = False
         index, worker.job = worker.job, None
         self._finish(index, Driven(answer, self._tried[index] + 1))
 
@@ -303,9 +307,10 @@ class _Driver:
 
 
 def _work(pipe: Connection, course: Course, vocabulary: Vocabulary, make: MakeByName) -> None:
-    """What a process does: drive until there is no more to be driven."""
+    """What a process does: say that it is there, and drive until there is no more to be driven."""
     driver = _Driver(course, vocabulary, make)
     with suppress(EOFError, OSError, KeyboardInterrupt):
+        pipe.send(None)
         while (job := pipe.recv()) is not None:
             try:
                 answer: Episode | InputError | str = driver.drive(job)
