@@ -11,7 +11,7 @@ ACCELERATION, DECELERATION = 3.0, 3.0
 CRUISE = 9.0
 """Metres per second, where nothing asks for less."""
 
-PLACE_SPEED = {"turn_left": 6.0, "turn_right": 4.5, "go_straight": 9.0}
+PLACE_SPEED = {"turn_left": 6.0, "turn_right": 5.0, "go_straight": 9.0}
 """Metres per second within the place."""
 
 START_GAP, STOP_GAP = 10.0, 1.0
@@ -55,10 +55,21 @@ def speed_through(course: Course, position: float) -> float:
 def speed_to_stop(gap: float, step: float) -> float:
     """Fastest speed from which a car that moves in steps still stops within ``gap`` metres."""
     braked = DECELERATION * step
-    return max(0.0, min(CRUISE, math.sqrt(braked**2 + 2 * DECELERATION * gap) - braked)) if gap > 0 else 0.0
+    return min(CRUISE, math.sqrt(braked**2 + 2 * DECELERATION * max(gap, 0.0)) - braked)
 
 
 def next_speed(speed: float, wanted: float, step: float) -> float:
     """The wanted speed, as far as a step of acceleration or braking goes."""
     slowest, fastest = speed - DECELERATION * step, speed + ACCELERATION * step
     return max(0.0, slowest, min(wanted, fastest))
+
+
+def speed_behind(gap: float, speed: float, step: float) -> float:
+    """Fastest speed at which a car can still stop behind one that brakes.
+
+    Args:
+        gap: Metres between the two.
+        speed: Of the one ahead, metres per second.
+        step: Seconds.
+    """
+    return speed_to_stop(gap + speed**2 / (2 * DECELERATION), step)

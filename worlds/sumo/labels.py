@@ -12,10 +12,10 @@ The definitions, in metres and seconds (`docs/simulated_worlds_sumo.md` says mor
   `LOOK_AHEAD` seconds. A car that has to stop at its own sign counts from when it enters.
   On a roundabout, ``car_from_left`` is a car in the circle, or one that is about to enter it,
   that passes our entry and can be there in `LOOK_AHEAD` seconds.
-* Pedestrians are in front, at the left or at the right from `STEP_ONTO` seconds before they step
+* Pedestrians are in front, at the left or at the right from `walkers.STEP_ONTO` seconds before they step
   onto the crosswalk over our own road, the road that a left turn enters, or the one that a right
   turn enters, until they leave it; those who wait for their light do not step onto it. At a
-  crossing, in front is on the carriageway, and left and right are the kerbs: at most `AT_KERB`
+  crossing, in front is on the carriageway, and left and right are the kerbs: at most `walkers.AT_KERB`
   beside the carriageway.
 """
 
@@ -28,18 +28,13 @@ from dataclasses import dataclass
 from worlds.simulation.layout import ARROW, FLASHING, LIGHT, SIGN, Layout
 from worlds.sumo.engine import sumo
 from worlds.sumo.network import Network
-from worlds.sumo.roads import ARM_OF, CROSSWALK_WIDTH, LANE_WIDTH, PLACE, ROAD_SPEED, route
+from worlds.sumo.roads import ARM_OF, PLACE, RING_SPEED, ROAD_SPEED
 from worlds.sumo.signals import seconds_to_green
 from worlds.sumo.traffic import US
+from worlds.sumo.walkers import Walkers
 
 LOOK_AHEAD = 6.5
 """Seconds: whoever starts from the start position gets out of the way of others in this time."""
-
-STEP_ONTO = 1.5
-"""Seconds."""
-
-AT_KERB = 1.5
-"""Metres."""
 
 SIGN_AHEAD = 30.0
 """Metres."""
@@ -76,6 +71,11 @@ class Observer:
     layout: Layout
     network: Network
 
+    @property
+    def walkers(self) -> Walkers:
+        """Who reads the pedestrians."""
+        return Walkers(self.layout, self.network)
+
     def label(self, to_line: float) -> frozenset[str]:
         """The propositions that hold.
 
@@ -83,7 +83,7 @@ class Observer:
             to_line: Metres from the front of our car to its stop line; negative behind it, where
                 no light or sign is ahead.
         """
-        found = {*self._cars(), *self._pedestrians()}
+        found = {*self._cars(), *self.walkers.seen().values()}
         if to_line >= 0:
             found.update(self._lights())
             if to_line <= SIGN_AHEAD:
@@ -113,7 +113,7 @@ class Observer:
             return
         named = {ARM_OF[name]: name for name in self.layout.cars}
         for car in sumo.vehicle.getIDList():
-            if car != US and named[car[0]] not in () and self._comes(car):
+            if car != US and self._comes(car):
                 yield named[car[0]]
 
     def _comes(self, car: str) -> bool:
@@ -160,50 +160,4 @@ class Observer:
         gap = distance - sum(lane.length for lane in inner)
         if distance < 0 or edge == "in_N":
             return False
-        return seconds_away(max(gap, 0.0), sumo.vehicle.getSpeed(car)) <= LOOK_AHEAD
-
-    def _pedestrians(self) -> Iterator[str]:
-        if not self.layout.pedestrians:
-            return
-        walkers = sumo.person.getIDList()
-        if self.layout.shape == "crossing":
-            for walker in walkers:
-                yield from self._at_crossing(walker)
-            return
-        named = {ARM_OF[name]: name for name in self.layout.pedestrians}
-        for walker in walkers:
-            if self._crosses(walker, walker[1]):
-                yield named[walker[1]]
-
-    def _crosses(self, walker: str, arm: str) -> bool:
-        """Whether a pedestrian is on the crosswalk over an arm or steps onto it soon."""
-        crosswalk = self.network.crosswalks[arm]
-        if sumo.person.getRoadID(walker) == crosswalk:
-            return True
-        if sumo.person.getNextEdge(walker) != crosswalk:
-            return False
-        movement = f"p{arm}"
-        if movement in self.network.links:
-            state = sumo.trafficlight.getRedYellowGreenState(PLACE)
-            if state[self.network.links[movement]] not in "Gg":
-                return False
-        reach = STEP_ONTO * sumo.person.getSpeed(walker)
-        x, y = sumo.person.getPosition(walker)
-        first, last = self.network.lanes[f"{crosswalk}_0"].shape[:: len(self.network.lanes[f"{crosswalk}_0"].shape) - 1]
-        return min(math.dist((x, y), first), math.dist((x, y), last)) <= reach + CROSSWALK_WIDTH / 2
-
-    def _at_crossing(self, walker: str) -> Iterator[str]:
-        crosswalk = self.network.crosswalks["S"]
-        if sumo.person.getRoadID(walker) == crosswalk:
-            yield "pedestrian_in_front"
-            return
-        x, y = sumo.person.getPosition(walker)
-        along = self.network.lanes[f"{crosswalk}_0"].shape[0][1]
-        beside = abs(x) - LANE_WIDTH
-        if beside <= AT_KERB and abs(y - along) <= CROSSWALK_WIDTH / 2:
-            yield "pedestrian_at_left" if x < 0 else "pedestrian_at_right"
-
-
-def our_edges(layout: Layout, end: str) -> tuple[str, ...]:
-    """The edges of our car's way to an exit."""
-    return route(layout, "S", end)
+        return seconds_away(max(gap, 0.0), sumo.vehicle.getSpeed(car), RING_SPEED) <= LOOK_AHEAD

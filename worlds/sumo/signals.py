@@ -66,14 +66,14 @@ def _junction(lights: tuple[str, ...]) -> Iterator[Phase]:
     ours = {"Ss": "G", "Sr": "g"} | ({"Sl": "g"} if permissive else {})
     oncoming = {"Ns": "G", "Nr": "g", "Nl": "g"}
     beside = {"pW": "G", "pE": "G"}
-    yield Phase(12.0, ours | oncoming | beside)
-    yield Phase(5.0, ours | oncoming)
-    yield Phase(_YELLOW, ours | _yellow(oncoming))
-    yield Phase(3.0, ours)
+    yield Phase(6.0, ours | oncoming | beside)
+    yield Phase(2.0, ours | _yellow(oncoming) | beside)
+    yield Phase(1.0, ours | _yellow(oncoming))
+    yield Phase(2.0, ours)
     yield Phase(_YELLOW, _yellow(ours))
     yield Phase(_ALL_RED)
     crossing = {"Ws": "G", "Wr": "g", "Wl": "g", "Es": "G", "Er": "g", "El": "g"}
-    yield Phase(12.0, crossing | {"pS": "G"})
+    yield Phase(15.0, crossing | {"pS": "G"})
     yield Phase(3.0, crossing)
     yield Phase(_YELLOW, _yellow(crossing))
     yield Phase(_ALL_RED)

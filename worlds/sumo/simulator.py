@@ -3,12 +3,12 @@
 SUMO runs signals, cars, pedestrians and their right of way. Our car is a SUMO vehicle whose
 safety checks are off and whose speed is ours; its route is the manoeuvre. Other cars do not see
 it within the place (they do on the open road and, on a roundabout, before they enter the circle),
-so wrong decisions show as collisions. Two courtesies keep right ones safe: whoever waits at a stop
-sign does not start while our car is under way, and nobody drives into the back of it.
+so wrong decisions show as collisions. What keeps right ones safe is common courtesy (`courtesy`).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, Literal
 
@@ -22,10 +22,12 @@ from worlds.sumo.car import (
     STOP_GAP,
     Course,
     next_speed,
+    speed_behind,
     speed_through,
     speed_to_stop,
 )
 from worlds.sumo.collisions import collision_of
+from worlds.sumo.courtesy import Courtesy
 from worlds.sumo.engine import ENGINE, STEP, sumo
 from worlds.sumo.labels import Observer
 from worlds.sumo.network import Network, network_of
@@ -44,7 +46,7 @@ WARM_UP = 25.0
 """Seconds before our car may move, in which the others spread out."""
 
 _OURS = "in_S"
-_NEAR_SIGN, _STANDING = 4.0, 0.3  # metres; metres per second
+_CLOSE = 15.0  # metres: who brakes behind our car at most so far away does it for us
 
 
 def make(layout: Layout, name: str) -> SumoSimulator:
@@ -73,9 +75,19 @@ class SumoSimulator:
         self._layout = layout
         self._network: Network = network_of(layout)
         self._observer = Observer(layout, self._network)
+        self._courtesy = Courtesy(layout, self._network)
         self._line = self._network.car_lanes[_OURS].length
         self._courses = {action: self._course(action) for action in layout.actions}
+        self._own_way = {action: self._edges_ahead(action) for action in layout.actions}
         self._running = False
+
+    def _edges_ahead(self, action: str) -> frozenset[str]:
+        """Edges on which a car before ours is one to follow: where no way crosses another."""
+        edges = route(self._layout, "S", EXIT_OF[action])
+        if self._layout.shape != "roundabout":
+            return frozenset(edges[1:])
+        inner = self._network.inner_lanes(edges[1:])
+        return frozenset((*edges[1:], *(lane.edge for lane in inner)))
 
     def _course(self, action: str) -> Course:
         edges = route(self._layout, "S", EXIT_OF[action])
@@ -92,6 +104,7 @@ class SumoSimulator:
         self._running = True
         self._order = STOP
         self._through = False
+        self._free: frozenset[str] = frozenset()
         self._action = self.actions[0]
         self._position = self._line - START_GAP
         self._speed = 0.0
@@ -131,7 +144,10 @@ class SumoSimulator:
             return
         self._order = action
         at_line = self._line - self._position <= AT_LINE
-        self._through = action != STOP and (action != "go_straight" or at_line)
+        through = action != STOP and (action != "go_straight" or at_line)
+        if through and not self._through:
+            self._free = frozenset(self._observer.walkers.seen())
+        self._through = through
         if action not in (STOP, self._action):
             self._action = action
             sumo.vehicle.setRoute(US, route(self._layout, "S", EXIT_OF[action]))
@@ -150,7 +166,7 @@ class SumoSimulator:
         speed = next_speed(self._speed, self._wanted(), STEP)
         sumo.vehicle.setSpeed(US, speed)
         if self._through:
-            self._hold_waiting()
+            self._courtesy.show(self._free, EXIT_OF[self._action])
         sumo.simulationStep()
         self._hardest = max(self._hardest, (self._speed - speed) / STEP)
         self._speed = speed
@@ -165,33 +181,26 @@ class SumoSimulator:
         if self._order == STOP:
             return 0.0
         if self._through:
-            return speed_through(self._courses[self._action], self._position)
+            wanted = speed_through(self._courses[self._action], self._position)
+            return min(wanted, self._following())
         return speed_to_stop(self._line - STOP_GAP - self._position, STEP)
 
-    def _hold_waiting(self) -> None:
-        """Whoever waits at a stop sign does not start now; in the circle nobody avoids us."""
-        if self._layout.shape == "roundabout":
-            for car in sumo.vehicle.getIDList():
-                if car != US and sumo.vehicle.getRoadID(car).startswith(("ring", ":")):
-                    sumo.vehicle.setParameter(car, "junctionModel.ignoreIDs", US)
-            return
-        if not self._layout.has_sign or self._layout.lights:
-            return
-        signs = "NEW" if self._layout.all_way_stop else "N"
-        for car in sumo.vehicle.getIDList():
-            edge = sumo.vehicle.getRoadID(car)
-            if car != US and car[0] in signs and edge == f"in_{car[0]}":
-                gap = self._network.car_lanes[edge].length - sumo.vehicle.getLanePosition(car)
-                if gap <= _NEAR_SIGN and sumo.vehicle.getSpeed(car) <= _STANDING:
-                    sumo.vehicle.setSpeed(car, 0.0)
+    def _following(self) -> float:
+        """Speed at which the car does not run into one that drives ahead of it on its own way."""
+        if self._position <= self._line:
+            return math.inf
+        leader = sumo.vehicle.getLeader(US, _CLOSE)
+        if not leader or sumo.vehicle.getRoadID(leader[0]) not in self._own_way[self._action]:
+            return math.inf
+        return speed_behind(leader[1], sumo.vehicle.getSpeed(leader[0]), STEP)
 
     def _look_around(self) -> None:
         self._collision = collision_of(self._speed)
         for car in sumo.vehicle.getIDList():
             braking = -sumo.vehicle.getAcceleration(car) if car != US else 0.0
             if braking > self._others_hardest:
-                leader = sumo.vehicle.getLeader(car, 30.0)
-                if leader and leader[0] == US:
+                leader = sumo.vehicle.getLeader(car, _CLOSE)
+                if leader and leader[0] == US and leader[1] <= _CLOSE:
                     self._others_hardest = braking
 
     @property

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from worlds.simulation.layout import Layout
 from worlds.sumo.roads import ARM_OF, arms, crosswalks, route
 
-CARS_PER_SECOND = 0.045
-"""On each arm that cars come from."""
+CARS_PER_SECOND, CARS_PER_SECOND_AT_LIGHTS = 0.035, 0.06
+"""On each arm that cars come from. Where lights hold the traffic up there may be more of it."""
 
-PEDESTRIANS_PER_SECOND = 0.035
+PEDESTRIANS_PER_SECOND, PEDESTRIANS_PER_SECOND_AT_LIGHTS = 0.03, 0.06
 """On each crosswalk."""
 
 CAR_LENGTH, CAR_WIDTH = 4.5, 1.8
@@ -22,6 +22,9 @@ CAR_LENGTH, CAR_WIDTH = 4.5, 1.8
 
 US, CAR, WALKER = "us", "car", "walker"
 """Name of our car, and the types of others."""
+
+HORIZON = 2000
+"""Seconds until which somebody comes; SUMO makes all pedestrians of a flow when it loads it."""
 
 _WALK = 12.0  # metres of pavement before and behind a crosswalk
 _STRAIGHT, _TURNS = 0.7, 0.3
@@ -51,7 +54,7 @@ def _car_flows(layout: Layout) -> Iterator[str]:
         # on a roundabout that begins where they are in the circle (see `simulator`).
         blind = f'<param key="junctionModel.ignoreIDs" value="{US}"/>'
         yield (
-            f'<flow id="{start}{end}" type="{CAR}" begin="0" end="100000" departSpeed="max" '
+            f'<flow id="{start}{end}" type="{CAR}" begin="0" end="{HORIZON}" departSpeed="max" '
             f'probability="{rate:.5f}"><route edges="{edges}"/>'
             f"{'' if layout.shape == 'roundabout' else blind}</flow>"
         )
@@ -59,9 +62,10 @@ def _car_flows(layout: Layout) -> Iterator[str]:
 
 def streams(layout: Layout) -> Iterator[tuple[str, str, float]]:
     """Arm, destination and cars per second of every stream."""
+    rate = CARS_PER_SECOND_AT_LIGHTS if layout.lights else CARS_PER_SECOND
     if layout.shape == "roundabout":
         if layout.cars:
-            share = CARS_PER_SECOND / 2
+            share = rate / 2
             yield from (("W", "E", share), ("W", "N", share / 2), ("N", "E", share))
             yield from (("E", "W", share), ("E", "N", share / 2), ("N", "S", share / 2))
         return
@@ -70,21 +74,26 @@ def streams(layout: Layout) -> Iterator[tuple[str, str, float]]:
         start = ARM_OF[name]
         straight = _OPPOSITE[start]
         turns = [arm for arm in present if arm not in (start, straight)]
-        share = _TURNS / len(turns)
-        yield start, straight, CARS_PER_SECOND * _STRAIGHT
+        if start == "N":
+            # Oncoming cars that turn left would have to wait for ours, which they do not see.
+            turns.remove("E")
+        yield start, straight, rate * _STRAIGHT
         for arm in turns:
-            yield start, arm, CARS_PER_SECOND * share
+            yield start, arm, rate * _TURNS / len(turns)
 
 
 def _pedestrian_flows(layout: Layout) -> Iterator[str]:
+    rate = PEDESTRIANS_PER_SECOND_AT_LIGHTS if layout.lights else PEDESTRIANS_PER_SECOND
+    if layout.shape == "crossing" and not layout.lights:
+        rate *= 2
     for arm in crosswalks(layout):
         for name, edges, start, end in (
             (f"{arm}1", f"out_{arm} in_{arm}", _WALK, -_WALK),
             (f"{arm}2", f"in_{arm} out_{arm}", -_WALK, _WALK),
         ):
             yield (
-                f'<personFlow id="p{name}" type="{WALKER}" begin="0" end="100000" '
-                f'probability="{PEDESTRIANS_PER_SECOND / 2:.5f}" departPos="{start}">'
+                f'<personFlow id="p{name}" type="{WALKER}" begin="0" end="{HORIZON}" '
+                f'probability="{rate / 2:.5f}" departPos="{start}">'
                 f'<walk edges="{edges}" arrivalPos="{end}"/></personFlow>'
             )
 
