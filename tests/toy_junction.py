@@ -2,7 +2,7 @@
 
 Green for 4 seconds, not green for 4. Cars from the left come while it is not green; with `late`,
 one may appear in the first second of green. The car stands at the line: every manoeuvre leaves
-the place after two seconds, and hits a car from the left if there is one.
+the place after two seconds, or hits the car from the left that was there when it set out.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class ToyJunction:
         if self._random is None or self.done:
             raise InputError("reset first")
         if self._action != STOP:
+            self._hit = self._car and not self._moved
             self._moved += 1
-            self._hit = self._hit or self._car
         self._seconds += 1
         first_green = self._seconds % (2 * PHASE) == 0
         if self._green and not first_green:

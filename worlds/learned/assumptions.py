@@ -14,9 +14,9 @@ from verifier.bindings import spot
 from verifier.formulas import atomic_propositions, parse_ltl
 from verifier.vocabulary import Vocabulary
 from worlds.learned.boolean import holds_in
-from worlds.learned.bounds import clopper_pearson_upper
 from worlds.learned.recordings import Label, Recording
 from worlds.simulation.layout import ARROW, CARS, FLASHING, LIGHT, PEDESTRIANS
+from worlds.statistics import at_most
 
 LONG = 60
 """Steps from which an episode is long enough to be asked whether something came in it."""
@@ -48,7 +48,7 @@ class Support:
     def missing_at_most(self) -> float:
         """Upper bound (95 %) on the probability that a long episode goes by without it."""
         missed = self.long_episodes - self.seen_in
-        return clopper_pearson_upper(missed, self.long_episodes)
+        return at_most(missed, self.long_episodes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -29,39 +29,6 @@ def missing_mass_bound(seen_once: int, draws: int, confidence: float = CONFIDENC
     return min(1.0, seen_once / draws + (2 * math.sqrt(2) + math.sqrt(3)) * deviation)
 
 
-def clopper_pearson_upper(successes: int, trials: int, confidence: float = CONFIDENCE) -> float:
-    """Exact one-sided upper bound on a probability (Clopper and Pearson 1934).
-
-    The p at which so few ``successes`` of ``trials`` have probability ``1 - confidence``; with no
-    success that is about 3 / trials (the rule of three). 1 without trials.
-    """
-    if successes >= trials:
-        return 1.0
-    low, high = successes / trials, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _at_most(successes, trials, middle) > 1 - confidence:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _at_most(successes: int, trials: int, p: float) -> float:
-    """Probability of at most so many successes in independent trials."""
-    if p in (0.0, 1.0):
-        return float(p == 0.0 or successes >= trials)
-    logs = (
-        math.lgamma(trials + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(trials - k + 1)
-        + k * math.log(p)
-        + (trials - k) * math.log1p(-p)
-        for k in range(successes + 1)
-    )
-    return math.fsum(map(math.exp, logs))
-
-
 def hoeffding_upper(mean: float, trials: int, confidence: float = CONFIDENCE) -> float:
     """Upper bound on the mean of independent values in [0, 1] (Hoeffding 1963)."""
     if not trials:

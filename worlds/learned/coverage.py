@@ -17,13 +17,13 @@ from typing import Any
 
 from worlds.learned.bounds import (
     CONFIDENCE,
-    clopper_pearson_upper,
     good_turing,
     hoeffding_upper,
     missing_mass_bound,
 )
 from worlds.learned.recordings import Recording
 from worlds.learned.tally import State, Tally, steps_of, tally
+from worlds.statistics import at_most
 
 HELD_OUT = 0.3
 """Share of the episodes that the held-out test keeps back (the last ones)."""
@@ -189,7 +189,7 @@ def held_out(
         learned_from=kept,
         tested_on=len(shares),
         with_unseen=unseen,
-        bound=clopper_pearson_upper(unseen, len(shares), confidence),
+        bound=at_most(unseen, len(shares), confidence),
         unseen_steps=mean,
         unseen_steps_bound=hoeffding_upper(mean or 0.0, len(shares), confidence),
     )

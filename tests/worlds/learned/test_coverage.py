@@ -9,13 +9,13 @@ import pytest
 from test_learn_world import recording
 
 from worlds.learned.bounds import (
-    clopper_pearson_upper,
     good_turing,
     hoeffding_upper,
     missing_mass_bound,
 )
 from worlds.learned.coverage import coverage, held_out, learning_curve
 from worlds.learned.tally import tally
+from worlds.statistics import at_most
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from worlds.learned.tally import tally
 )
 def test_clopper_pearson_against_tables(successes, trials, bound):
     """The upper ends of 90 % two-sided intervals, as printed in tables of the beta quantiles."""
-    assert clopper_pearson_upper(successes, trials) == pytest.approx(bound, abs=1e-4)
+    assert at_most(successes, trials) == pytest.approx(bound, abs=1e-4)
 
 
 def test_rule_of_three():
     for trials in (30, 300, 3000):
-        assert clopper_pearson_upper(0, trials) == pytest.approx(3 / trials, rel=0.06)
+        assert at_most(0, trials) == pytest.approx(3 / trials, rel=0.06)
 
 
 def test_missing_mass_bound_is_the_published_formula():
@@ -76,7 +76,7 @@ def test_held_out_episodes_meet_the_world_of_the_others():
     recordings += [recording("g.g", 7), recording("gc", 8), recording("gggg", 9)]
     found = held_out(recordings)
     assert (found.learned_from, found.tested_on, found.with_unseen) == (7, 3, 1)
-    assert found.bound == clopper_pearson_upper(1, 3)
+    assert found.bound == at_most(1, 3)
     assert found.unseen_steps == pytest.approx(1 / 3)
 
 
