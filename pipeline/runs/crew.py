@@ -142,7 +142,8 @@ class Crew:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         arguments = (theirs, os.getpid(), self.engine.run, dict(self.engine.outside))
-        process = context.Process(target=_work, args=(*arguments, self.load_stages), daemon=True)
+        # Not a daemon: stages may have processes of their own. It ends with this one all the same.
+        process = context.Process(target=_work, args=(*arguments, self.load_stages), daemon=False)
         before = os.environ.get(_THREADS)
         threads = int(before) if before and before.isdigit() else len(os.sched_getaffinity(0))
         os.environ[_THREADS] = str(max(1, threads // self.size))

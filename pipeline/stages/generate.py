@@ -1,7 +1,8 @@
 """Stage ``generate``: the model answers the tasks it learns from.
 
 The train split of the bank, and practice tasks in generated worlds that get larger from round to
-round (easier scenarios first). Tasks to which no answer succeeded are asked again.
+round (easier scenarios first). Tasks to which no answer succeeded are asked again; tasks on which
+there is no feedback, because their world cannot be simulated, are not asked.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import feedback
 from pipeline.chunks import sample_in_chunks
 from pipeline.evaluation import Judge
+from pipeline.feedback import can_be_judged, judging
 from pipeline.files import write_rows
 from pipeline.generation import Answer, Sampling
 from pipeline.models import LanguageModel, load_model
@@ -21,11 +24,10 @@ from pipeline.prompts import load_template
 from pipeline.sampling import task_grammar
 from pipeline.stages.context import StageContext
 from pipeline.tasks import Task, load_tasks, task_prompt
-from verifier.semantics import load_semantics
-from verifier.vocabulary import load_vocabulary
+from verifier.vocabulary import Vocabulary, load_vocabulary
 from worlds.practice import practice_worlds
 
-SECTIONS = ("seed", "model", "tasks", "generate")
+SECTIONS = ("seed", "model", "tasks", "generate", *feedback.SECTIONS)
 NEEDS = ("adapter",)
 
 ANSWERS, TASKS, WORLDS = "answers.jsonl", "tasks.yaml", "worlds"
@@ -50,7 +52,6 @@ def run(context: StageContext) -> None:
     """
     config = context.config
     vocabulary = load_vocabulary(config.tasks.vocabulary)
-    judge = Judge(vocabulary, load_semantics(config.tasks.semantics))
     tasks = asked(context)
     write_tasks(tasks, context.work / TASKS)
     model = load_model(
@@ -68,13 +69,14 @@ def run(context: StageContext) -> None:
         _Series("constrained", tasks, settings.constrained_samples, how, constrained=True),
     ]
     for series in first:
-        rows += _sampled(context, model, judge, series)
-    failed = _without_success(tasks, rows, judge)
+        rows += _sampled(context, model, vocabulary, series)
+    with judging(config) as judge:
+        failed = _without_success(tasks, rows, judge)
     again = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, seed + 500)
     rows += _sampled(
         context,
         model,
-        judge,
+        vocabulary,
         _Series("constrained", failed, settings.extra_samples, again, constrained=True),
     )
     for number, row in enumerate(rows):
@@ -87,7 +89,8 @@ def asked(context: StageContext) -> tuple[Task, ...]:
     config = context.config
     vocabulary = load_vocabulary(config.tasks.vocabulary)
     bank = load_tasks(config.tasks.bank, vocabulary)
-    train = [task for task in bank if task.split == "train"][: config.tasks.limit]
+    ours = [t for t in bank if t.split == "train" and can_be_judged(t, config, vocabulary)]
+    train = ours[: config.tasks.limit]
     plan = config.tasks.practice
     practice = plan[min(context.round, len(plan)) - 1] if plan else None
     if practice is None or not practice.worlds:
@@ -108,7 +111,7 @@ def asked(context: StageContext) -> tuple[Task, ...]:
 
 
 def _sampled(
-    context: StageContext, model: LanguageModel, judge: Judge, series: _Series
+    context: StageContext, model: LanguageModel, vocabulary: Vocabulary, series: _Series
 ) -> list[dict[str, Any]]:
     """Rows without ids, in the order of tasks."""
     if not series.tasks or not series.samples:
@@ -126,10 +129,10 @@ def _sampled(
     context.report(what, 0, total)
     grammars = None
     if series.constrained:
-        grammars = [task_grammar(task, judge.vocabulary) for task in series.tasks]
+        grammars = [task_grammar(task, vocabulary) for task in series.tasks]
     answers = sample_in_chunks(
         model,
-        [task_prompt(task, template, judge.vocabulary) for task in series.tasks],
+        [task_prompt(task, template, vocabulary) for task in series.tasks],
         series.samples,
         series.sampling,
         context.partial / f"{series.origin}-{series.sampling.seed}",

@@ -15,9 +15,11 @@ from pipeline.prompts import load_template
 from pipeline.ranking import Pair, Ranked, Selection, select_pairs
 from pipeline.stages.context import StageContext
 from pipeline.stages.generate import ANSWERS, round_tasks
-from pipeline.stages.verify import VERDICTS, make_judge
+from pipeline.stages.verify import VERDICTS
 from pipeline.tasks import Task, task_prompt
 from verifier.errors import InputError
+from verifier.semantics import load_semantics
+from verifier.vocabulary import load_vocabulary
 
 SECTIONS = ("tasks", "rank")
 NEEDS = ("generate", "verify", "repair")
@@ -39,7 +41,8 @@ def run(context: StageContext) -> None:
     Raises:
         InputError: Not a single pair.
     """
-    judge = make_judge(context)
+    words = context.config.tasks
+    judge = Judge(load_vocabulary(words.vocabulary), load_semantics(words.semantics))
     tasks = round_tasks(context.inputs["generate"])
     sources = [(context.inputs["generate"], context.inputs["verify"])]
     if "repair" in context.inputs:

@@ -9,8 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipeline import feedback
 from pipeline.chunks import sample_in_chunks
 from pipeline.evaluation import Judge
+from pipeline.feedback import judging
 from pipeline.files import read_rows, write_rows
 from pipeline.generation import Sampling
 from pipeline.models import load_model
@@ -20,10 +22,10 @@ from pipeline.repair.symbolic import repair
 from pipeline.sampling import task_grammar
 from pipeline.stages.context import StageContext
 from pipeline.stages.generate import ANSWERS, round_tasks
-from pipeline.stages.verify import VERDICTS, make_judge, write_verdicts
+from pipeline.stages.verify import VERDICTS, write_verdicts
 from pipeline.tasks import Task, task_prompt
 
-SECTIONS = ("seed", "model", "tasks", "generate", "repair")
+SECTIONS = ("seed", "model", "tasks", "generate", "repair", *feedback.SECTIONS)
 NEEDS = ("generate", "verify", "adapter")
 
 _Row = dict[str, Any]
@@ -39,19 +41,19 @@ def run(context: StageContext) -> None:
     tasks = round_tasks(generate)
     answers = {row["id"]: row for row in read_rows(generate / ANSWERS)}
     verdicts = {row["answer"]: row for row in read_rows(context.inputs["verify"] / VERDICTS)}
-    judge = make_judge(context)
     settings = context.config.repair
     rows: list[_Row] = []
-    if settings.symbolic:
-        failed = failures(answers.values(), verdicts, settings.per_task)
-        rows += _edited(context, failed, tasks, judge)
-    if settings.model:
-        failed = failures(answers.values(), verdicts, settings.asked_per_task)
-        rows += _asked(context, failed, tasks, judge)
-    for number, row in enumerate(rows):
-        row["id"] = f"r{context.round:02}-repair-{number:05}"
-    write_rows(context.work / ANSWERS, rows)
-    write_verdicts(rows, tasks, judge, context.work / VERDICTS)
+    with judging(context.config) as judge:
+        if settings.symbolic:
+            failed = failures(answers.values(), verdicts, settings.per_task)
+            rows += _edited(context, failed, tasks, judge)
+        if settings.model:
+            failed = failures(answers.values(), verdicts, settings.asked_per_task)
+            rows += _asked(context, failed, tasks, judge)
+        for number, row in enumerate(rows):
+            row["id"] = f"r{context.round:02}-repair-{number:05}"
+        write_rows(context.work / ANSWERS, rows)
+        write_verdicts(rows, tasks, judge, context.work / VERDICTS)
 
 
 def failures(

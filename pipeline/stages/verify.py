@@ -1,4 +1,4 @@
-"""Stage ``verify``: every answer read, and model-checked under both rule books."""
+"""Stage ``verify``: every answer read, and judged under both rule books (see `feedback`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import feedback
 from pipeline.evaluation import Judge
+from pipeline.feedback import judging
 from pipeline.files import read_rows, write_rows
 from pipeline.stages.context import StageContext
 from pipeline.stages.generate import ANSWERS, round_tasks
 from pipeline.tasks import Task
-from verifier.semantics import load_semantics
-from verifier.vocabulary import load_vocabulary
 
-SECTIONS = ("tasks",)
+SECTIONS = ("tasks", *feedback.SECTIONS)
 NEEDS = ("generate",)
 
 VERDICTS = "verdicts.jsonl"
@@ -24,21 +24,15 @@ def run(context: StageContext) -> None:
     """Write ``verdicts.jsonl``, one row per answer in the answers' order."""
     generate = context.inputs["generate"]
     answers = read_rows(generate / ANSWERS)
-    judge = make_judge(context)
     total = len(answers)
-    write_verdicts(
-        answers,
-        round_tasks(generate),
-        judge,
-        context.work / VERDICTS,
-        lambda done: context.report("verifying", done, total),
-    )
-
-
-def make_judge(context: StageContext) -> Judge:
-    """Reads and verifies under the run's vocabulary and semantics."""
-    tasks = context.config.tasks
-    return Judge(load_vocabulary(tasks.vocabulary), load_semantics(tasks.semantics))
+    with judging(context.config) as judge:
+        write_verdicts(
+            answers,
+            round_tasks(generate),
+            judge,
+            context.work / VERDICTS,
+            lambda done: context.report("verifying", done, total),
+        )
 
 
 def write_verdicts(
@@ -52,6 +46,8 @@ def write_verdicts(
     rows: list[dict[str, Any]] = []
     for answer in answers:
         judged = judge.judge(tasks[answer["task"]], answer["text"])
-        rows.append({"answer": answer["id"], "task": answer["task"], **judged.to_json()})
+        row = {"answer": answer["id"], "task": answer["task"], **judged.to_json()}
+        seen = {v.id: v.reason for v in judged.road.verdicts if "episodes" in (v.reason or "")}
+        rows.append(row | ({"simulated": seen} if seen else {}))
         on_done(len(rows))
     write_rows(path, rows)
