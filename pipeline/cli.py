@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "pipeline.commands.evaluate",
     "film": "pipeline.commands.film",
     "generate": "pipeline.commands.generate",
+    "perception": "pipeline.commands.perception",
     "rules": "pipeline.commands.rules",
     "run": "pipeline.commands.run",
     "runs": "pipeline.commands.runs",

@@ -198,7 +198,7 @@ def effect_of(
 
     Args:
         setting: The controller in its world.
-        condition: Under which ``driven`` was driven.
+        sight: Under which ``driven`` was driven.
         driven: One episode per seed.
         truthful: Those of perfect perception, with the same seeds.
     """

@@ -96,7 +96,7 @@ def average_precision(confidence: Floats, truth: Booleans) -> float:
     last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
     hits = np.cumsum(truth[order])[last]
     gains = np.diff(hits, prepend=0) / truth.sum()
-    return float((hits / (last + 1) * gains).sum())
+    return min(float((hits / (last + 1) * gains).sum()), 1.0)  # sums of shares round up
 
 
 def _with_interval(
