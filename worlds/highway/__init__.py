@@ -1,0 +1,1 @@
+"""Simulated worlds on top of highway-env, also as gymnasium environments."""
