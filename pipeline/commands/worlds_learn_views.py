@@ -158,18 +158,31 @@ def conformance_view(found: Conformance, vocabulary: Vocabulary, examples: int) 
     if found.ignored:
         ignored = label_words(found.ignored, vocabulary)
         parts.append(Text(f"left out, since it does not speak of them: {ignored}", style="yellow"))
+    if found.relief:
+        parts.append(Padding(_relief(found), (1, 0, 0, 2)))
     for exclusion in found.exclusions:
         parts.append(Padding(_exclusion(exclusion, vocabulary, examples), (1, 0, 0, 2)))
     parts.append(Padding(_unseen(found, vocabulary), (1, 0, 0, 0)))
     return Group(*parts)
 
 
+def _relief(found: Conformance) -> Table:
+    table = plain_table("without this rule", "so many would be possible")
+    table.columns[1].justify = "right"
+    for rule, times in found.relief:
+        table.add_row(Text(str(rule), style="red"), f"{times:,} of {found.excluded_steps:,}")
+    return table
+
+
 def _exclusion(exclusion: Exclusion, vocabulary: Vocabulary, most: int) -> RenderableType:
     table = plain_table("times", "before", "then", "first seen")
     table.columns[0].justify = "right"
+    table.columns[3].no_wrap = True
+    one = len({example.world for example, _ in exclusion.examples}) == 1
     for example, count in exclusion.examples[:most]:
         before = "(start)" if example.before is None else label_words(example.before, vocabulary)
-        where = f"{example.world}, seed {example.seed}, {example.seconds:g} s"
+        where = f"seed {example.seed}, {example.seconds:g} s"
+        where = where if one else f"{example.world}, {where}"
         table.add_row(f"{count:,}", before, label_words(example.label, vocabulary), where)
     head = Text.assemble(
         ("✗ ", "bold red"),

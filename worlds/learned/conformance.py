@@ -10,7 +10,7 @@ from typing import Any
 
 from verifier.errors import InputError
 from verifier.transition_system import TransitionSystem
-from worlds.learned.faults import Fault, label_fault, step_fault, valuation
+from worlds.learned.faults import Fault, Rule, label_fault, step_fault, valuation
 from worlds.learned.recordings import Label, Recording, check_compatible
 from worlds.learned.tracking import Break, Kind, Tracker
 from worlds.learned.unseen import Pattern, label_patterns, step_patterns
@@ -98,6 +98,15 @@ class Conformance:
         """Times that something was recorded which the scenario excludes."""
         return sum(e.times for e in self.exclusions)
 
+    @property
+    def relief(self) -> tuple[tuple[Rule, int], ...]:
+        """For each rule at fault, how much of that would be possible without it, most first."""
+        without: Counter[Rule] = Counter()
+        for exclusion in self.exclusions:
+            for rules in exclusion.fault:
+                without.update({rules[0]: exclusion.times} if len(rules) == 1 else {})
+        return tuple(without.most_common())
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         plain = ("scenario", "episodes", "conforming", "steps", "modelled_labels", "seen_labels")
@@ -105,6 +114,7 @@ class Conformance:
             **{key: getattr(self, key) for key in (*plain, "modelled_steps", "seen_steps")},
             "ignored": list(self.ignored),
             "excluded_steps": self.excluded_steps,
+            "relief": [{"rule": str(rule), "times": times} for rule, times in self.relief],
             "exclusions": [_exclusion_json(e) for e in self.exclusions],
             "unseen_labels": [sorted(label) for label in self.unseen_labels],
             "unseen_steps": [[sorted(a), sorted(b)] for a, b in self.unseen_steps],

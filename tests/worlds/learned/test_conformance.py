@@ -88,6 +88,9 @@ def test_hidden_variables_are_followed():
         ["invariant 2: opposite_car -> (green_traffic_light | yellow_light)"],
         ["step 2: yellow_light -> X(!green_traffic_light & !yellow_light)"],
     ]
+    assert [(str(rule).split(":")[0], times) for rule, times in found.relief] == [
+        ("invariant 2", 1), ("step 2", 1),
+    ]  # fmt: skip
     # Yellow is followed by red, so green right after an opposite car on yellow is excluded too,
     # although "O -" and "- G" are possible by themselves.
     assert compared("traffic_light", "O G").exclusions[0].kind == "step"
