@@ -222,6 +222,26 @@ def race(
     return comparison, campaigns
 
 
+def compare(
+    first: Campaign, second: Campaign, vocabulary: Vocabulary, error: float = ERROR
+) -> Comparison:
+    """What the pairs of episodes with equal seeds say about which controller is better.
+
+    Args:
+        first: A campaign.
+        second: Another one in the same world for the same task.
+        vocabulary: The domain.
+        error: As for `race`.
+    """
+    judge = EpisodeJudge(first.scenario, first.task_action, vocabulary)
+    others = {episode.seed: episode for episode in second.episodes}
+    return Comparison(error=error).after(
+        (judge.success(episode), judge.success(others[episode.seed]))
+        for episode in first.episodes
+        if episode.seed in others
+    )
+
+
 class _Stand:
     """What all episodes of a call have in common."""
 
