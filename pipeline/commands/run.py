@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Sample, verify, repair, rank, train and evaluate, round by round; then report.
 
-    CONFIG is a .yaml file, a name (quick, reproduce, llama2-7b), or a run's folder, whose
+    CONFIG is a .yaml file, a name (quick, reproduce, simulated, llama2-7b), or a run's folder, whose
     configuration is then used.
 
     A run that was stopped, by whatever means, goes on with --resume. What is finished is kept.
