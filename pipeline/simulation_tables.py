@@ -270,7 +270,8 @@ def _notes(shown: Shown, details: bool) -> list[RenderableType]:
                 ("impossible label ", "yellow"),
                 f"{_label(label.label)}: {campaign.scenario.name} excludes it, "
                 f"{100 * label.share:.1f} % of the decisions had it, in "
-                f"{_count(label.episodes, 'episode')}; for example seed {label.first.seed} at {label.first.seconds:g} s",
+                f"{_count(label.episodes, 'episode')}; for example seed {label.first.seed} "
+                f"at {label.first.seconds:g} s",
             )
         )
     if len(shown_labels) < len(campaign.impossible):

@@ -95,7 +95,7 @@ class Simulator(Protocol):
         ...
 
     def step(self) -> None:
-        """Let `period` seconds pass.
+        """Let `period` seconds pass, or fewer if the end comes sooner.
 
         Raises:
             InputError: It is done, or has not been reset.
