@@ -36,7 +36,13 @@ _scenario_option = click.option(
     help="The car holds before the place, or moves at random moments.",
 )
 @click.option("--seed", default=0, show_default=True, type=int, help="Of the first episode.")
-@click.option("--jobs", "-j", default=1, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Processes. 0: this one, without protection from simulators that crash or hang.",
+)
 @options.vocabulary_option
 @options.json_option
 def record_world(
@@ -46,7 +52,7 @@ def record_world(
     steps: int,
     driver: str,
     seed: int,
-    jobs: int,
+    workers: int,
     vocabulary: str,
     as_json: bool,
 ) -> None:
@@ -56,17 +62,31 @@ def record_world(
     from worlds.learned.recorder import RecordingPlan, record_episodes
     from worlds.learned.recordings import recordings_to_lines
 
-    plan = RecordingPlan(world, vocabulary, steps, driver)
+    words = load_vocabulary(vocabulary)
+    plan = RecordingPlan(world, steps, driver, workers)
     with progress_bar(f"recording {world}", episodes) as advance:
-        recordings = record_episodes(plan, range(seed, seed + episodes), jobs, advance)
-    write_text(out, recordings_to_lines(recordings))
-    recorded = sum(r.steps for r in recordings)
+        recorded = record_episodes(plan, range(seed, seed + episodes), words, advance)
+    write_text(out, recordings_to_lines(recorded.recordings))
+    recordings = recorded.recordings
     labels = len({label for r in recordings for label in r.labels})
+    facts: dict[str, Any] = {
+        "world": world,
+        "driver": driver,
+        "file": str(out),
+        "episodes": len(recordings),
+        "steps": sum(r.steps for r in recordings),
+        "labels": labels,
+        "lost": [lost.to_json() for lost in recorded.lost],
+    }
     if as_json:
-        facts = {"world": world, "driver": driver, "episodes": episodes}
-        options.print_json(facts | {"steps": recorded, "labels": labels, "file": str(out)})
+        options.print_json(facts)
         return
-    click.echo(f"{out}: {episodes:,} episodes, {recorded:,} steps, {labels:,} distinct labels")
+    click.echo(
+        f"{out}: {facts['episodes']:,} episodes, {facts['steps']:,} steps, "
+        f"{labels:,} distinct labels"
+    )
+    for lost in recorded.lost:
+        click.echo(f"lost: seed {lost.seed}, tried {lost.attempts} times: {lost.reason}")
 
 
 @click.command("learn")

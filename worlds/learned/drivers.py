@@ -6,37 +6,64 @@ before the place (``hold``), or it moves at random moments (``explore``).
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 
+from verifier.controller import Controller, Transition
 from verifier.errors import InputError
-from worlds.learned.recordings import Label, Recording
+from verifier.semantics import Semantics
+from worlds.learned.recordings import Recording
+from worlds.simulation.driver import Course, drive
+from worlds.simulation.episode import Episode
 from worlds.simulation.interface import STOP, Simulator
 
-GO_RATE = 0.05
-"""Probability that ``explore`` makes a manoeuvre at a decision: one in about 20 seconds."""
-
-Choose = Callable[[Simulator, random.Random], str]
-"""The action at a decision; may look at the simulator only for the actions it offers."""
-
-
-def _hold(simulator: Simulator, chance: random.Random) -> str:
-    del simulator, chance
-    return STOP
-
-
-def _explore(simulator: Simulator, chance: random.Random) -> str:
-    return chance.choice(simulator.actions) if chance.random() < GO_RATE else STOP
-
-
-DRIVERS: Mapping[str, Choose] = {"hold": _hold, "explore": _explore}
+DRIVERS = ("hold", "explore")
 """By name. Every step of ``hold`` lasts one period; manoeuvres of ``explore`` last longer."""
+
+STOPS_PER_MOVE = 19
+"""``explore`` makes a manoeuvre at one decision of so many and one: in about 20 seconds."""
+
+
+def driver_of(name: str, actions: Sequence[str]) -> Controller:
+    """A driver as a controller: of several enabled transitions a run takes one at random.
+
+    Args:
+        name: One of `DRIVERS`.
+        actions: Manoeuvres that can be made.
+
+    Raises:
+        InputError: Unknown driver.
+    """
+    if name not in DRIVERS:
+        raise InputError(f"no driver {name!r}", remedy=f"use one of {', '.join(DRIVERS)}")
+    if name == "hold":
+        return Controller(0, 1, (Transition(0, "true", STOP, 0),))
+    stops = [STOP] * (STOPS_PER_MOVE * len(actions))
+    return Controller(0, 1, tuple(Transition(0, "true", a, 0) for a in (*stops, *actions)))
+
+
+def course_of(simulator: Simulator, steps: int) -> Course:
+    """A course that lasts so many steps of a car that holds."""
+    return Course(Semantics(), max_seconds=(steps + 0.5) * simulator.period)
+
+
+def recording_of(episode: Episode, simulator: Simulator, driver: str) -> Recording:
+    """What an episode showed until the car had left: behind the place nothing is ahead."""
+    decisions = episode.decisions[: len(episode.decisions) - episode.closing]
+    return Recording(
+        world=simulator.name,
+        scenario=simulator.scenario,
+        seed=episode.seed,
+        period=simulator.period,
+        driver=driver,
+        propositions=simulator.propositions,
+        seconds=tuple(round(d.seconds, 6) for d in decisions),
+        labels=tuple(d.label for d in decisions),
+        actions=tuple(d.action or STOP for d in decisions),
+    )
 
 
 def record(simulator: Simulator, seed: int, steps: int, driver: str = "hold") -> Recording:
-    """Record one episode.
-
-    What is observed when the car has left the place is no part of it: there nothing is ahead.
+    """Record one episode in this process.
 
     Args:
         simulator: Is reset with ``seed``; stays open.
@@ -47,37 +74,6 @@ def record(simulator: Simulator, seed: int, steps: int, driver: str = "hold") ->
     Raises:
         InputError: Unknown driver, or the simulator observes what is not among its propositions.
     """
-    if driver not in DRIVERS:
-        raise InputError(f"no driver {driver!r}", remedy=f"use one of {', '.join(DRIVERS)}")
-    choose, chance = DRIVERS[driver], random.Random(f"{driver} {seed}")
-    simulator.reset(seed)
-    labels: list[Label] = []
-    actions: list[str] = []
-    seconds: list[float] = []
-    while not simulator.done and len(labels) <= steps:
-        label = simulator.observe()
-        unknown = label.difference(simulator.propositions)
-        if unknown:
-            raise InputError(
-                f"{simulator.name} observes {min(unknown)!r}, not among its propositions",
-                remedy="mend the simulator; worlds.simulation.check tells more",
-            )
-        action = choose(simulator, chance)
-        labels.append(label)
-        actions.append(action)
-        seconds.append(simulator.status().seconds)
-        simulator.apply(action)
-        simulator.step()
-        while not (simulator.ready or simulator.done):
-            simulator.step()
-    return Recording(
-        world=simulator.name,
-        scenario=simulator.scenario,
-        seed=seed,
-        period=simulator.period,
-        driver=driver,
-        propositions=simulator.propositions,
-        seconds=tuple(seconds),
-        labels=tuple(labels),
-        actions=tuple(actions),
-    )
+    controller = driver_of(driver, simulator.actions)
+    episode = drive(simulator, controller, None, seed, course_of(simulator, steps))
+    return recording_of(episode, simulator, driver)

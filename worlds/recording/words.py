@@ -71,7 +71,7 @@ def deed_colour(decision: Decision) -> str:
 def sentence(decision: Decision, steps: tuple[str, ...]) -> str:
     """The line of the text that the decision came from."""
     if decision.step is None:
-        return "Waits: none of its conditions holds." if steps else f"State {decision.state}"
+        return "Waits: no step acts now." if steps else f"State {decision.state}"
     if decision.step <= len(steps):
         return steps[decision.step - 1]
     return f"Step {decision.step}"

@@ -7,7 +7,8 @@ import pytest
 from toy_junction import GREEN, KINDS, LEFT, SCENARIO
 
 from pipeline.cli import run
-from worlds.simulation import registry
+from worlds.simulation import crew, registry
+from worlds.simulation.crew import Driven, Lost
 
 CONTROLLER = f"""
 {{"initial": 0, "final": 2, "steps": ["Wait until no car came from the left.", "Turn right."],
@@ -31,7 +32,7 @@ def toy(tmp_path, monkeypatch) -> None:
 
 def record(kind: str, file: str, *more: str) -> None:
     arguments = ["worlds", "record", f"{kind}/toy.yaml", "-o", file, "-n", "20", "--steps", "80"]
-    assert run([*arguments, *more]) == 0
+    assert run([*arguments, "--workers", "0", *more]) == 0
 
 
 def test_record_says_what_was_recorded(capsys):
@@ -49,13 +50,28 @@ def test_explorers_leave(capsys):
     assert (facts["episodes"], facts["driver"]) == (20, "explore")
 
 
-def test_two_processes_record_the_same_as_one():
+def test_processes_record_the_same():
     """Spawned processes know only the kinds that ship."""
-    for jobs in ("1", "2"):
-        world = "walk/pedestrian_crossing"
-        arguments = ["worlds", "record", world, "-n", "6", "--steps", "9", "-j", jobs]
-        assert run([*arguments, "-o", f"{jobs}.jsonl"]) == 0
-    assert Path("1.jsonl").read_bytes() == Path("2.jsonl").read_bytes()
+    for workers in ("0", "2"):
+        arguments = ["worlds", "record", "walk/pedestrian_crossing", "-n", "6", "--steps", "9"]
+        assert run([*arguments, "--workers", workers, "-o", f"{workers}.jsonl"]) == 0
+    assert Path("0.jsonl").read_bytes() == Path("2.jsonl").read_bytes()
+
+
+def test_lost_episodes_are_told(capsys, monkeypatch):
+
+    drive = crew.Crew.drive
+
+    def losing(self, jobs, progress=None):
+        driven = drive(self, jobs, progress)
+        return [Driven(Lost(jobs[0].seed, 3, "the simulator hung"), 3), *driven[1:]]
+
+    monkeypatch.setattr(crew.Crew, "drive", losing)
+    record("toy", "r.jsonl")
+    assert capsys.readouterr().out.splitlines() == [
+        "r.jsonl: 19 episodes, 1,520 steps, 4 distinct labels",
+        "lost: seed 0, tried 3 times: the simulator hung",
+    ]
 
 
 def test_learn_writes_a_world_that_verify_takes(capsys):

@@ -166,7 +166,7 @@ def test_words():
     assert sentence(decision, ()) == "Step 2"
     waiting = Decision(1.0, frozenset(), frozenset(), None, 1, None)
     assert deed(waiting, VOCABULARY) == "nothing"
-    assert sentence(waiting, STEPS) == "Waits: none of its conditions holds."
+    assert sentence(waiting, STEPS) == "Waits: no step acts now."
 
 
 def test_outcomes(crash):
