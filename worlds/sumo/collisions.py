@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Literal
 
 from worlds.sumo.engine import sumo
@@ -12,19 +13,24 @@ BODY = 0.25
 """Radius of a pedestrian, metres."""
 
 
-def collision_of(speed: float) -> Literal["car", "pedestrian"] | None:
+def collision_of(speed: float, crosswalks: Collection[str]) -> Literal["car", "pedestrian"] | None:
     """What our car hits in this moment, if anything.
 
     Args:
         speed: Of our car; nobody is hit by a car that stands.
+        crosswalks: Edges on which pedestrians are on the road; on the pavement they are safe.
     """
     if speed <= 0:
         return None
-    if any(US in (c.collider, c.victim) and "car" in (c.colliderType, c.victimType)
-           for c in sumo.simulation.getCollisions()):
+    if any(
+        US in (c.collider, c.victim) and "car" in (c.colliderType, c.victimType)
+        for c in sumo.simulation.getCollisions()
+    ):
         return "car"
     front, angle = sumo.vehicle.getPosition(US), math.radians(sumo.vehicle.getAngle(US))
     for walker in sumo.person.getIDList():
+        if sumo.person.getRoadID(walker) not in crosswalks:
+            continue
         if overlaps(front, angle, sumo.person.getPosition(walker), BODY):
             return "pedestrian"
     return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from verifier.errors import InputError
 from worlds.sumo.network import Network
+from worlds.sumo.roads import PLACE
 
 STEP = 0.1
 """Seconds between two states of SUMO."""
@@ -101,3 +102,8 @@ class Engine:
 
 ENGINE = Engine(libsumo)
 """The only one."""
+
+
+def signals() -> str:
+    """What every movement is shown now: a letter for each link of the traffic light."""
+    return sumo.trafficlight.getRedYellowGreenState(PLACE)

@@ -12,11 +12,11 @@ The definitions, in metres and seconds (`docs/simulated_worlds_sumo.md` says mor
   `LOOK_AHEAD` seconds. A car that has to stop at its own sign counts from when it enters.
   On a roundabout, ``car_from_left`` is a car in the circle, or one that is about to enter it,
   that passes our entry and can be there in `LOOK_AHEAD` seconds.
-* Pedestrians are in front, at the left or at the right from `walkers.STEP_ONTO` seconds before they step
+* Pedestrians are in front, at the left or at the right from `STEP_ONTO` seconds before they step
   onto the crosswalk over our own road, the road that a left turn enters, or the one that a right
   turn enters, until they leave it; those who wait for their light do not step onto it. At a
-  crossing, in front is on the carriageway, and left and right are the kerbs: at most `walkers.AT_KERB`
-  beside the carriageway.
+  crossing, in front is on the carriageway, and left and right are the kerbs: at most `AT_KERB`
+  metres beside the carriageway (both constants: `worlds.sumo.walkers`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worlds.simulation.layout import ARROW, FLASHING, LIGHT, SIGN, Layout
-from worlds.sumo.engine import sumo
+from worlds.sumo.engine import signals, sumo
 from worlds.sumo.network import Network
 from worlds.sumo.roads import ARM_OF, PLACE, RING_SPEED, ROAD_SPEED
 from worlds.sumo.signals import seconds_to_green
@@ -94,7 +94,7 @@ class Observer:
         links = self.network.links
         if not links:
             return
-        state = sumo.trafficlight.getRedYellowGreenState(PLACE)
+        state = signals()
         ahead = state[links["Ss" if "Ss" in links else "Sr"]]
         if ahead in "Gg":
             yield LIGHT
@@ -130,13 +130,13 @@ class Observer:
         if not self.layout.lights:
             return not self._has_sign(start)
         movement = start + direction(start, end)
-        signal = sumo.trafficlight.getRedYellowGreenState(PLACE)[self.network.links[movement]]
+        signal = signals()[self.network.links[movement]]
         if signal in "Gg":
             return True
         if signal == "y":
             return speed**2 / (2 * _BRAKING) > gap
-        if start == "N":
-            return False  # the oncoming light is ours: with green, so with us
+        if start == "N" and signals()[self.network.links["Ss"]] not in "Gg":
+            return False  # it gets green with us, or after us
         green = seconds_to_green(
             self.network.phases,
             sumo.trafficlight.getPhase(PLACE),

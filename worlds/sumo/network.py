@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 from verifier.errors import InputError
@@ -27,7 +28,14 @@ CACHE_VARIABLE = "SPECDRIVE_CACHE"
 """Environment variable that names the folder for networks; otherwise the temporary folder."""
 
 _OPTIONS = (
-    *("--no-turnarounds", "true", "--walkingareas", "true", "--offset.disable-normalization", "true"),
+    *(
+        "--no-turnarounds",
+        "true",
+        "--walkingareas",
+        "true",
+        "--offset.disable-normalization",
+        "true",
+    ),
     *("--precision", "3", "--no-warnings", "true"),
 )
 
@@ -94,7 +102,7 @@ class Network:
     def inner_lanes(self, edges: Sequence[str]) -> tuple[Lane, ...]:
         """Lanes between the end of the first edge and the beginning of the last, in order."""
         found: list[Lane] = []
-        for before, after in zip(edges, edges[1:], strict=False):
+        for before, after in pairwise(edges):
             name = self.via.get((before, after))
             while name is not None:
                 found.append(self.lanes[name])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from worlds.simulation.layout import Layout
 
@@ -67,7 +68,11 @@ def route(layout: Layout, start: str, end: str) -> tuple[str, ...]:
     first, last = _RING.index(start), _RING.index(end)
     steps = (last - first) % 4 or 4
     ring = [_RING[(first + i) % 4] for i in range(steps + 1)]
-    return (f"in_{start}", *(f"ring_{a}{b}" for a, b in zip(ring, ring[1:], strict=False)), f"out_{end}")
+    return (
+        f"in_{start}",
+        *(f"ring_{a}{b}" for a, b in pairwise(ring)),
+        f"out_{end}",
+    )
 
 
 def node_of(layout: Layout, arm: str) -> str:

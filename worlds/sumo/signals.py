@@ -58,22 +58,24 @@ def _crossing() -> Iterator[Phase]:
 
 def _junction(lights: tuple[str, ...]) -> Iterator[Phase]:
     permissive = LIGHT in lights or FLASHING in lights
-    if ARROW in lights:
-        yield Phase(9.0, {"Sl": "G"})
-        if FLASHING in lights or not permissive:
-            yield Phase(_YELLOW, {"Sl": "y"})
-            yield Phase(2.0)
     ours = {"Ss": "G", "Sr": "g"} | ({"Sl": "g"} if permissive else {})
     oncoming = {"Ns": "G", "Nr": "g", "Nl": "g"}
     beside = {"pW": "G", "pE": "G"}
+    if ARROW in lights:
+        yield Phase(9.0, {"Sl": "G"})
+        if LIGHT in lights and FLASHING not in lights:
+            # Green follows the arrow at once; whoever still turns left is gone when others come.
+            yield Phase(6.0, ours)
+        else:
+            yield Phase(_YELLOW, {"Sl": "y"})
+            yield Phase(2.0)
     yield Phase(6.0, ours | oncoming | beside)
-    yield Phase(2.0, ours | _yellow(oncoming) | beside)
-    yield Phase(1.0, ours | _yellow(oncoming))
-    yield Phase(2.0, ours)
+    yield Phase(_YELLOW, ours | _yellow(oncoming) | beside)
+    yield Phase(3.0, ours)
     yield Phase(_YELLOW, _yellow(ours))
     yield Phase(_ALL_RED)
     crossing = {"Ws": "G", "Wr": "g", "Wl": "g", "Es": "G", "Er": "g", "El": "g"}
-    yield Phase(15.0, crossing | {"pS": "G"})
+    yield Phase(13.0, crossing | {"pS": "G"})
     yield Phase(3.0, crossing)
     yield Phase(_YELLOW, _yellow(crossing))
     yield Phase(_ALL_RED)
@@ -83,9 +85,7 @@ def _yellow(movements: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys(movements, "y")
 
 
-def seconds_to_green(
-    phases: tuple[Phase, ...], now: int, remaining: float, movement: str
-) -> float:
+def seconds_to_green(phases: tuple[Phase, ...], now: int, remaining: float, movement: str) -> float:
     """Seconds until a movement is shown green; 0 if it is, infinite if it never will be.
 
     Args:
@@ -110,7 +110,9 @@ def programme_xml(phases: tuple[Phase, ...], links: Mapping[str, int], light: st
     rows = "\n".join(
         f'<phase duration="{phase.seconds:g}" state="{phase.state(links)}"/>' for phase in phases
     )
-    logic = f'<tlLogic id="{light}" type="static" programID="ours" offset="0">\n{rows}\n</tlLogic>\n'
+    logic = (
+        f'<tlLogic id="{light}" type="static" programID="ours" offset="0">\n{rows}\n</tlLogic>\n'
+    )
     return f"<additional>\n{logic if phases else ''}</additional>\n"
 
 

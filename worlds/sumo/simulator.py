@@ -75,10 +75,10 @@ class SumoSimulator:
         self._layout = layout
         self._network: Network = network_of(layout)
         self._observer = Observer(layout, self._network)
-        self._courtesy = Courtesy(layout, self._network)
         self._line = self._network.car_lanes[_OURS].length
         self._courses = {action: self._course(action) for action in layout.actions}
         self._own_way = {action: self._edges_ahead(action) for action in layout.actions}
+        self._crosswalks = frozenset(self._network.crosswalks.values())
         self._running = False
 
     def _edges_ahead(self, action: str) -> frozenset[str]:
@@ -104,7 +104,6 @@ class SumoSimulator:
         self._running = True
         self._order = STOP
         self._through = False
-        self._free: frozenset[str] = frozenset()
         self._action = self.actions[0]
         self._position = self._line - START_GAP
         self._speed = 0.0
@@ -145,12 +144,14 @@ class SumoSimulator:
         self._order = action
         at_line = self._line - self._position <= AT_LINE
         through = action != STOP and (action != "go_straight" or at_line)
-        if through and not self._through:
-            self._free = frozenset(self._observer.walkers.seen())
-        self._through = through
         if action not in (STOP, self._action):
             self._action = action
             sumo.vehicle.setRoute(US, route(self._layout, "S", EXIT_OF[action]))
+        if through and not self._through:
+            free = frozenset(self._observer.walkers.seen())
+            arm = EXIT_OF[action]
+            self._courtesy = Courtesy(self._layout, self._network, arm, free)
+        self._through = through
 
     def step(self) -> None:
         """Let a second pass, or less if the car leaves the place or hits something in it."""
@@ -166,7 +167,9 @@ class SumoSimulator:
         speed = next_speed(self._speed, self._wanted(), STEP)
         sumo.vehicle.setSpeed(US, speed)
         if self._through:
-            self._courtesy.show(self._free, EXIT_OF[self._action])
+            leader = self._leader()
+            ahead = leader[1] if leader else math.inf
+            self._courtesy.show(self._position - self._line, self._to_end(), ahead)
         sumo.simulationStep()
         self._hardest = max(self._hardest, (self._speed - speed) / STEP)
         self._speed = speed
@@ -182,20 +185,30 @@ class SumoSimulator:
             return 0.0
         if self._through:
             wanted = speed_through(self._courses[self._action], self._position)
-            return min(wanted, self._following())
+            return min(wanted, self._following(), self._courtesy.speed_before_exit(self._to_end()))
         return speed_to_stop(self._line - STOP_GAP - self._position, STEP)
 
-    def _following(self) -> float:
-        """Speed at which the car does not run into one that drives ahead of it on its own way."""
+    def _to_end(self) -> float:
+        return self._courses[self._action].end - self._position
+
+    def _leader(self) -> tuple[str, float] | None:
+        """A car that drives before ours on its own way, and the metres between the two."""
         if self._position <= self._line:
-            return math.inf
+            return None
         leader = sumo.vehicle.getLeader(US, _CLOSE)
         if not leader or sumo.vehicle.getRoadID(leader[0]) not in self._own_way[self._action]:
+            return None
+        return leader
+
+    def _following(self) -> float:
+        """Speed at which our car does not run into the one before it."""
+        leader = self._leader()
+        if leader is None:
             return math.inf
         return speed_behind(leader[1], sumo.vehicle.getSpeed(leader[0]), STEP)
 
     def _look_around(self) -> None:
-        self._collision = collision_of(self._speed)
+        self._collision = collision_of(self._speed, self._crosswalks)
         for car in sumo.vehicle.getIDList():
             braking = -sumo.vehicle.getAcceleration(car) if car != US else 0.0
             if braking > self._others_hardest:

@@ -96,4 +96,3 @@ def _pedestrian_flows(layout: Layout) -> Iterator[str]:
                 f'probability="{rate / 2:.5f}" departPos="{start}">'
                 f'<walk edges="{edges}" arrivalPos="{end}"/></personFlow>'
             )
-

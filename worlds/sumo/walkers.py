@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 
 from worlds.simulation.layout import Layout
-from worlds.sumo.engine import sumo
+from worlds.sumo.engine import signals, sumo
 from worlds.sumo.network import Lane, Network
-from worlds.sumo.roads import ARM_OF, CROSSWALK_WIDTH, LANE_WIDTH, PLACE
+from worlds.sumo.roads import ARM_OF, CROSSWALK_WIDTH, LANE_WIDTH
 
 STEP_ONTO = 1.5
 """Seconds before the first step at which a pedestrian counts."""
@@ -16,7 +17,7 @@ STEP_ONTO = 1.5
 AT_KERB = 1.5
 """Metres beside the carriageway of a crossing."""
 
-_WAIT = 0.4  # metres before the crosswalk
+_BEFORE = 0.4  # metres; nobody walks further in a step
 
 
 def metres_beside(point: tuple[float, float], crosswalk: Lane) -> float:
@@ -51,22 +52,25 @@ class Walkers:
         named = {ARM_OF[name]: name for name in self.layout.pedestrians}
         return {walker: named[walker[1]] for walker in walkers if self._crosses(walker)}
 
-    def hold(self, free: frozenset[str], exit_arm: str) -> None:
-        """Let nobody step in front of a car that is under way.
+    def on_crosswalk(self, arm: str) -> frozenset[str]:
+        """Pedestrians on the crosswalk over an arm."""
+        crosswalk = self.network.crosswalks.get(arm)
+        walkers = sumo.person.getIDList() if crosswalk else ()
+        return frozenset(w for w in walkers if sumo.person.getRoadID(w) == crosswalk)
 
-        Args:
-            free: Pedestrians who go on: they were there when the car set out.
-            exit_arm: Where it leaves the place.
-        """
-        for walker in sumo.person.getIDList():
-            if walker[1] not in ("S", exit_arm) or walker in free:
-                continue
-            crosswalk = self.network.crosswalks[walker[1]]
-            if sumo.person.getNextEdge(walker) != crosswalk:
-                continue
-            lane = self.network.lanes[f"{crosswalk}_0"]
-            if metres_beside(sumo.person.getPosition(walker), lane) <= _WAIT:
-                sumo.person.setSpeed(walker, 0.0)
+    def about_to_step(self, arms: Set[str]) -> frozenset[str]:
+        """Pedestrians right before the crosswalk over one of these arms, and not on it yet."""
+        return frozenset(
+            walker
+            for walker in sumo.person.getIDList()
+            if walker[1] in arms
+            and sumo.person.getNextEdge(walker) == self.network.crosswalks[walker[1]]
+            and self._metres_beside(walker) <= _BEFORE
+        )
+
+    def _metres_beside(self, walker: str) -> float:
+        lane = self.network.lanes[f"{self.network.crosswalks[walker[1]]}_0"]
+        return metres_beside(sumo.person.getPosition(walker), lane)
 
     def _crosses(self, walker: str) -> bool:
         """Whether somebody is on the crosswalk of their arm or steps onto it soon."""
@@ -76,12 +80,9 @@ class Walkers:
         if sumo.person.getNextEdge(walker) != crosswalk:
             return False
         link = self.network.links.get(f"p{walker[1]}")
-        if link is not None:
-            if sumo.trafficlight.getRedYellowGreenState(PLACE)[link] not in "Gg":
-                return False
-        lane = self.network.lanes[f"{crosswalk}_0"]
-        reach = STEP_ONTO * sumo.person.getSpeed(walker)
-        return metres_beside(sumo.person.getPosition(walker), lane) <= reach
+        if link is not None and signals()[link] not in "Gg":
+            return False
+        return self._metres_beside(walker) <= STEP_ONTO * sumo.person.getSpeed(walker)
 
     def _at_crossing(self, walker: str) -> str | None:
         crosswalk = self.network.crosswalks["S"]
