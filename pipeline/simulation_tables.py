@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipeline.tables import plain_table, verdict_text
 from worlds.check import Finding
-from worlds.simulation.agreement import REASONS, Agreement
+from worlds.simulation.agreement import REASONS, Agreement, Kind, summary
 from worlds.simulation.campaign import Campaign
 from worlds.simulation.judging import HARD_BRAKING
 from worlds.simulation.sequential import Comparison
@@ -64,10 +64,8 @@ def campaign_view(shown: Shown, details: bool) -> RenderableType:
             verdict_text(one.formal),
             _remark(one),
         )
-    left_out = len(shown.agreements) - len(judged)
     parts: list[RenderableType] = [_head(shown.campaign), Padding(table, (1, 0, 0, 2))]
-    if left_out:
-        parts.append(_aside(f"{left_out} rules do not apply in this world"))
+    parts.append(_aside(_counts(summary(shown.agreements))))
     parts.append(Padding(driving_table([shown]), (1, 0, 0, 2)))
     parts += _notes(shown, details)
     return Padding(Group(*parts), (0, 0, 1, 0))
@@ -206,6 +204,17 @@ def _remark(one: Agreement) -> Text:
             return Text("disagrees", style="bold red")
         case _:
             return Text("")
+
+
+def _counts(kinds: Mapping[Kind, int]) -> str:
+    """In words, how many rules compare in which way."""
+    words: Mapping[Kind, str] = {
+        "agrees": "agree with the proof",
+        "never_seen": "violated by proof and never seen",
+        "disagrees": "disagree with it",
+        "not_judged": "do not apply",
+    }
+    return " · ".join(f"{kinds[kind]} {text}" for kind, text in words.items() if kinds[kind])
 
 
 def _symbol(one: Agreement) -> Text:

@@ -202,12 +202,17 @@ def _shown(campaigns: list[Campaign], vocabulary: Vocabulary, book: str | None) 
 def _print_json(
     candidates: list[Candidate], shown: list[Shown], comparison: Comparison | None, traces: bool
 ) -> None:
+    from worlds.simulation.agreement import summary
+
     for candidate in candidates:
         if candidate.controller is None:
             options.print_json({"file": candidate.file, "problems": list(candidate.problems)})
     for one in shown:
-        rules = [agreement.to_json() for agreement in one.agreements]
-        options.print_json(one.campaign.to_json(episodes=traces) | {"rules": rules})
+        compared = {
+            "agreement": summary(one.agreements),
+            "rules": [agreement.to_json() for agreement in one.agreements],
+        }
+        options.print_json(one.campaign.to_json(episodes=traces) | compared)
     if comparison is not None:
         names = [one.label for one in shown]
         options.print_json({"comparison": names, **comparison.to_json()})

@@ -4,9 +4,9 @@ how often the traces of a simulated one violate it. Every difference is given it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from verifier.bindings import spot
 from verifier.checker import DEFAULT_TIME_LIMIT, Checker
@@ -135,6 +135,13 @@ def agreement(
         _compare(rule, verdict, explain)
         for rule, verdict in zip(campaign.rules, formal, strict=True)
     )
+
+
+def summary(agreements: Iterable[Agreement]) -> dict[Kind, int]:
+    """How many rules compare in which way."""
+    counts = Counter(agreement.kind for agreement in agreements)
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    return {kind: counts[kind] for kind in kinds}
 
 
 def formal_verdicts(
