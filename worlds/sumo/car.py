@@ -8,10 +8,10 @@ from dataclasses import dataclass
 ACCELERATION, DECELERATION = 3.0, 3.0
 """Metres per second squared, in every manoeuvre."""
 
-CRUISE = 9.0
+CRUISE = 8.33
 """Metres per second, where nothing asks for less."""
 
-PLACE_SPEED = {"turn_left": 6.0, "turn_right": 5.0, "go_straight": 9.0}
+PLACE_SPEED = {"turn_left": 6.0, "turn_right": 5.0, "go_straight": CRUISE}
 """Metres per second within the place."""
 
 START_GAP, STOP_GAP = 10.0, 1.0

@@ -38,8 +38,8 @@ RING_RADIUS = 16.0
 LANE_WIDTH, PAVEMENT_WIDTH, CROSSWALK_WIDTH = 3.2, 2.4, 3.6
 """Metres."""
 
-ROAD_SPEED, RING_SPEED = 10.0, 6.5
-"""Speed limits, metres per second."""
+ROAD_SPEED, RING_SPEED = 8.33, 6.5
+"""Speed limits, metres per second: a town where 30 km/h are allowed."""
 
 _AT = {"N": (0.0, 1.0), "E": (1.0, 0.0), "S": (0.0, -1.0), "W": (-1.0, 0.0)}
 _RING = "SENW"  # anticlockwise
