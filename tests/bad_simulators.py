@@ -22,6 +22,10 @@ MARKS = "SPECDRIVE_TEST_MARKS"
 """Environment variable: a folder in which crashes leave a mark, so that they happen only once."""
 
 
+HUNG = "SPECDRIVE_TEST_HUNG"
+"""Environment variable: a file for the number of the process that hangs."""
+
+
 class _Faulty(Walk):
     """A walk that knows the seed of its episode."""
 
@@ -65,6 +69,8 @@ class Hanging(_Faulty):
 
     def step(self) -> None:
         if self.seed == 1:
+            if HUNG in os.environ:
+                Path(os.environ[HUNG]).write_text(str(os.getpid()))
             time.sleep(600)
         super().step()
 
@@ -231,6 +237,14 @@ class Dull(_Faulty):
 
     def reset(self, seed: int) -> None:
         super().reset(0 * seed)
+
+
+class Hashed(_Faulty):
+    """Its traffic depends on how this process hashes texts."""
+
+    def reset(self, seed: int) -> None:
+        super().reset(seed)
+        self._random.seed(hash(f"traffic {seed} {os.getpid()}"))
 
 
 class Bare:

@@ -271,10 +271,12 @@ def _list(vocabulary: Vocabulary, as_json: bool) -> int:
 
 def _check(name: str, vocabulary: Vocabulary, as_json: bool) -> int:
     """Whether a simulator keeps its contract: 1 if something is wrong."""
-    from worlds.simulation.check import check_simulator
+    from worlds.simulation.check import check_processes, check_simulator
     from worlds.simulation.registry import make_simulator
 
     findings = check_simulator(lambda: make_simulator(name, vocabulary), vocabulary, _CHECK_SEEDS)
+    if not any(finding.severity == "error" for finding in findings):
+        findings += check_processes(name, vocabulary, _CHECK_SEEDS)
     if as_json:
         options.print_json({"world": name, "findings": [vars(finding) for finding in findings]})
     else:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
 import numpy as np
 
+from verifier.controller import Controller, Transition
 from verifier.errors import InputError
+from verifier.semantics import Semantics
 from verifier.vocabulary import Vocabulary
 from worlds.check import Finding
 from worlds.load import load_world
+from worlds.simulation.crew import Crew, Driven, Job, MakeByName
+from worlds.simulation.driver import Course
 from worlds.simulation.interface import STOP, Simulator, Status
+from worlds.simulation.probe import STEPS, Look, advance, play, repeat, script
+from worlds.simulation.registry import make_simulator
 
 Make = Callable[[], Simulator]
 """Makes the simulator that is checked; is called several times."""
@@ -28,8 +33,6 @@ STOPPING_SECONDS = 6.0
 MANOEUVRE_SECONDS = 90.0
 """Simulated time after which a manoeuvre that is asked for again and again counts as timed out."""
 
-_STEPS = 25
-"""Steps of the episodes that are compared with each other."""
 _STILL = 0.05
 """Metres per second below which a car stands."""
 _UNKNOWN = "fly"
@@ -38,16 +41,6 @@ _MEMBERS = (
     *("reset", "observe", "apply", "step", "status", "render", "close"),
 )
 _ORDER = ("error", "warning", "note")
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What can be seen of a simulation between two steps."""
-
-    label: frozenset[str]
-    ready: bool
-    done: bool
-    status: Status
 
 
 def check_simulator(
@@ -83,6 +76,43 @@ def check_simulator(
         findings += _with(make, lambda simulator: _labels(simulator, vocabulary, seeds))
     unique = dict.fromkeys(findings)
     return tuple(sorted(unique, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def check_processes(
+    name: str,
+    vocabulary: Vocabulary,
+    seeds: Sequence[int] = (0, 1, 2),
+    make: MakeByName = make_simulator,
+) -> tuple[Finding, ...]:
+    """Whether episodes are the same in this process and in another one.
+
+    Sets of texts are in another order in every process: what depends on their order is found here.
+
+    Args:
+        name: Of the simulator.
+        vocabulary: The domain.
+        seeds: Of the episodes.
+        make: Makes it by name; importable.
+    """
+    wild = Controller(
+        0, 1, tuple(Transition(0, "true", action, 0) for action in vocabulary.action_names)
+    )
+    jobs = [Job(name, wild, None, seed) for seed in seeds]
+    course = Course(Semantics(), max_seconds=MANOEUVRE_SECONDS)
+    rows: list[list[Driven]] = []
+    for workers in (0, 1):
+        with Crew(course, vocabulary, workers=workers, attempts=1, make=make) as crew:
+            rows.append(crew.drive(jobs))
+    return tuple(
+        Finding(
+            "error",
+            "another episode in another process",
+            f"seed {seed}",
+            "let nothing depend on the order of a set, or on what the process did before",
+        )
+        for seed, here, there in zip(seeds, *rows, strict=True)
+        if here.result != there.result
+    )
 
 
 def _with(make: Make, check: Callable[[Simulator], Iterator[Finding]]) -> list[Finding]:
@@ -151,7 +181,7 @@ def _refusals(simulator: Simulator, seeds: Sequence[int]) -> Iterator[Finding]:
         lambda: simulator.apply(_UNKNOWN), f"the action {_UNKNOWN!r}", "raise InputError in apply"
     )
     manoeuvre = simulator.actions[0] if simulator.actions else STOP
-    _repeat(simulator, manoeuvre, MANOEUVRE_SECONDS)
+    repeat(simulator, manoeuvre, MANOEUVRE_SECONDS)
     if simulator.done:
         yield from _refused(simulator.step, "step after the end", "raise InputError")
 
@@ -184,7 +214,7 @@ def _beginnings(simulator: Simulator, seeds: Sequence[int]) -> Iterator[Finding]
             if holds:
                 yield Finding("error", problem, place, "forget the episode before")
         for action in simulator.actions[:1]:
-            _repeat(simulator, action, MANOEUVRE_SECONDS)
+            repeat(simulator, action, MANOEUVRE_SECONDS)
 
 
 def _stopping(simulator: Simulator, seeds: Sequence[int]) -> Iterator[Finding]:
@@ -221,7 +251,7 @@ def _manoeuvres(simulator: Simulator, seeds: Sequence[int]) -> Iterator[Finding]
         for seed in seeds:
             place = f"{action}, seed {seed}"
             simulator.reset(seed)
-            looks = _repeat(simulator, action, MANOEUVRE_SECONDS)
+            looks = repeat(simulator, action, MANOEUVRE_SECONDS)
             yield from _coherence(looks, simulator.period, place)
             last = looks[-1].status
             ends.append(last.manoeuvre or last.collision)
@@ -233,7 +263,7 @@ def _manoeuvres(simulator: Simulator, seeds: Sequence[int]) -> Iterator[Finding]
             yield Finding("warning", problem, action, "let the car get through, or leave it out")
 
 
-def _coherence(looks: Sequence[_Look], period: float, place: str) -> Iterator[Finding]:
+def _coherence(looks: Sequence[Look], period: float, place: str) -> Iterator[Finding]:
     """Status, ``done`` and labels fit together."""
     for look in looks:
         status = look.status
@@ -264,7 +294,7 @@ def _pictures(simulator: Simulator, seeds: Sequence[int]) -> Iterator[Finding]:
     sizes = set()
     for seed in seeds:
         simulator.reset(seed)
-        for action in _script(simulator, seed)[: _STEPS // 3]:
+        for action in script(simulator, seed)[: STEPS // 3]:
             place = f"render, seed {seed}"
             first, second = simulator.render(), simulator.render()
             if first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
@@ -278,19 +308,19 @@ def _pictures(simulator: Simulator, seeds: Sequence[int]) -> Iterator[Finding]:
                 return
             if simulator.done:
                 break
-            _advance(simulator, action)
+            advance(simulator, action)
     if len(sizes) > 1:
         yield Finding("error", f"sizes change: {sorted(sizes)}", "render", "draw in one size")
 
 
 def _determinism(make: Make, seeds: Sequence[int]) -> Iterator[Finding]:
     """Equal seeds and actions give equal episodes, whatever happened before or who looks."""
-    known: dict[int, list[_Look]] = {}
+    known: dict[int, list[Look]] = {}
 
     def same(simulator: Simulator, seed: int, how: str, *, look: bool = False) -> Iterator[Finding]:
         random.seed(how)
         np.random.seed(len(how))
-        pairs = zip_longest(known[seed], _play(simulator, seed, look=look))
+        pairs = zip_longest(known[seed], play(simulator, seed, look=look))
         step = next((number for number, (one, other) in enumerate(pairs) if one != other), None)
         if step is not None:
             problem = f"another episode {how} (they part after {step} steps)"
@@ -300,11 +330,11 @@ def _determinism(make: Make, seeds: Sequence[int]) -> Iterator[Finding]:
 
     def first(simulator: Simulator) -> Iterator[Finding]:
         for seed in seeds:
-            known[seed] = _play(simulator, seed)
+            known[seed] = play(simulator, seed)
         yield from same(simulator, seeds[0], "after other episodes")
         yield from same(simulator, seeds[0], "when it is looked at", look=True)
         yield from same(simulator, seeds[0], "after being looked at")
-        waiting = [known[seed][: _STEPS // 2] for seed in seeds]  # the same actions
+        waiting = [known[seed][: STEPS // 2] for seed in seeds]  # the same actions
         if all(looks == waiting[0] for looks in waiting):
             problem = "all seeds give one and the same episode"
             yield Finding("warning", problem, "reset", "let the traffic depend on the seed")
@@ -322,7 +352,7 @@ def _labels(
     impossible: set[frozenset[str]] = set()
     for seed in seeds:
         simulator.reset(seed)
-        for action in _script(simulator, seed):
+        for action in script(simulator, seed):
             label = simulator.observe()
             if not isinstance(label, frozenset):
                 problem = f"it is a {type(label).__name__}"
@@ -333,53 +363,10 @@ def _labels(
                 yield Finding("error", problem, f"observe, seed {seed}", "list it, or leave it out")
             if simulator.done:
                 break
-            if label not in allowed and label <= set(simulator.propositions):
+            decided = simulator.ready and label <= set(simulator.propositions)
+            if decided and label not in allowed:
                 impossible.add(label)
-            _advance(simulator, action)
+            advance(simulator, action)
     for label in sorted(impossible, key=sorted):
         problem = f"{{{', '.join(sorted(label))}}} is excluded by {simulator.scenario}"
         yield Finding("warning", problem, "observe", "mend the labels or the scenario")
-
-
-def _script(simulator: Simulator, seed: int) -> list[str]:
-    """Actions that depend on nothing but the seed: mostly waiting, then whatever comes."""
-    choice = random.Random(f"check {seed}")
-    waiting = [STOP] * (_STEPS // 2)
-    return waiting + [choice.choice((STOP, *simulator.actions)) for _ in range(_STEPS)]
-
-
-def _play(simulator: Simulator, seed: int, *, look: bool = False) -> list[_Look]:
-    """A scripted episode; ``look`` looks at everything several times, and so it must not matter."""
-    simulator.reset(seed)
-    looks = [_see(simulator)]
-    for action in _script(simulator, seed):
-        if simulator.done:
-            break
-        if look:
-            for _ in range(2):
-                simulator.observe()
-                simulator.status()
-                simulator.render()
-        _advance(simulator, action)
-        looks.append(_see(simulator))
-    return looks
-
-
-def _advance(simulator: Simulator, action: str) -> None:
-    """One step; orders are only given when they are due."""
-    if simulator.ready:
-        simulator.apply(action)
-    simulator.step()
-
-
-def _repeat(simulator: Simulator, action: str, seconds: float) -> list[_Look]:
-    """Ask for an action until the end, or for so long; what was seen, step by step."""
-    looks = [_see(simulator)]
-    while not simulator.done and simulator.status().seconds < seconds:
-        _advance(simulator, action)
-        looks.append(_see(simulator))
-    return looks
-
-
-def _see(simulator: Simulator) -> _Look:
-    return _Look(simulator.observe(), simulator.ready, simulator.done, simulator.status())

@@ -10,12 +10,14 @@ by its job, and results are in the order of the jobs.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -308,6 +310,8 @@ class _Driver:
 
 def _work(pipe: Connection, course: Course, vocabulary: Vocabulary, make: MakeByName) -> None:
     """What a process does: say that it is there, and drive until there is no more to be driven."""
+    os.dup2(2, 1)  # what libraries print must not get between the lines of a command
+    threading.Thread(target=_follow_parent, daemon=True).start()
     driver = _Driver(course, vocabulary, make)
     with suppress(EOFError, OSError, KeyboardInterrupt):
         pipe.send(None)
@@ -320,6 +324,14 @@ def _work(pipe: Connection, course: Course, vocabulary: Vocabulary, make: MakeBy
                 answer = f"the simulator raised {type(error).__name__}: {error}"
             pipe.send(answer)
         driver.close()
+
+
+def _follow_parent() -> None:
+    """End this process with the one that started it, even while a simulator hangs."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _end(worker: _Worker) -> None:

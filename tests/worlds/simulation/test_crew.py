@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -100,3 +103,37 @@ def test_bad_input_comes_back_from_the_processes_as_it_is() -> None:
         assert len(crew.drive(jobs(2))) == 2  # and the crew goes on
     with pytest.raises(ValueError, match="attempts >= 1"):
         Crew(COURSE, VOCABULARY, attempts=0)
+
+
+def test_nobody_outlives_the_process_that_started_them(tmp_path: Path) -> None:
+    """Killed while a simulator hangs: the process that drives it ends, too."""
+    program = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+import bad_simulators, os
+from test_crew import COURSE, VOCABULARY, jobs
+from worlds.simulation.crew import Crew
+if __name__ == "__main__":
+    Crew(COURSE, VOCABULARY, workers=1, make=bad_simulators.Hanging).drive(jobs(2))
+"""
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    marks = tmp_path / "hanging"
+    environment = os.environ | {bad.HUNG: str(marks)}
+    with subprocess.Popen([sys.executable, str(script)], env=environment) as parent:
+        deadline = time.monotonic() + 30
+        while not marks.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child = int(marks.read_text())
+        parent.kill()
+    while runs(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(child)
+
+
+def runs(process: int) -> bool:
+    """Whether it is there and no mere entry that nobody has collected yet."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False

@@ -12,7 +12,7 @@ from verifier.errors import InputError
 from verifier.vocabulary import load_vocabulary
 from worlds.check import Finding
 from worlds.load import shipped_worlds
-from worlds.simulation.check import check_simulator
+from worlds.simulation.check import check_processes, check_simulator
 from worlds.simulation.interface import Simulator
 from worlds.simulation.registry import make_simulator
 
@@ -80,3 +80,11 @@ def test_what_cannot_be_made_and_too_few_seeds() -> None:
         check_simulator(lambda: make_simulator("walk/nowhere", VOCABULARY), VOCABULARY)
     with pytest.raises(ValueError, match="at least two seeds"):
         check_simulator(lambda: make_simulator("walk/free", VOCABULARY), VOCABULARY, seeds=(1,))
+
+
+def test_what_depends_on_the_process() -> None:
+    world = "walk/two_way_stop"
+    assert not check_processes(world, VOCABULARY)
+    findings = check_processes(world, VOCABULARY, make=bad.Hashed)
+    assert {finding.problem for finding in findings} == {"another episode in another process"}
+    assert not check_simulator(lambda: bad.Hashed(world, VOCABULARY), VOCABULARY)
