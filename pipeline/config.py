@@ -21,6 +21,7 @@ Split = Literal["train", "validation", "test"]
 Source = Literal["samples", "symbolic_repair", "model_repair"]
 Order = Literal["road", "paper_count", "weighted"]
 
+Simulator = Literal["highway", "sumo", "walk"]
 Feedback = Literal["formal", "simulated", "both"]
 
 _Count = Annotated[int, Field(ge=0)]
@@ -210,7 +211,7 @@ class TrackingConfig(_Section):
 class SimulateConfig(_Section):
     """Episodes in a simulator, where feedback comes from one."""
 
-    simulator: Literal["highway", "sumo", "walk"] = "sumo"
+    simulator: Simulator = "sumo"
     episodes: _Positive = Field(default=20, description="per controller that breaks no rule")
     broken: _Positive = Field(
         default=3, description="an answer is given up after so many episodes with a fault"
@@ -221,6 +222,14 @@ class SimulateConfig(_Section):
     max_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=120.0, description="simulated time of an episode at most"
     )
+    workers: _Positive = Field(default=1, description="processes that simulate")
+
+
+class TrialsConfig(_Section):
+    """Trial drives of the answers to held-out tasks: shown, never judged by."""
+
+    simulator: Simulator = "sumo"
+    episodes: _Count = Field(default=0, description="per different answer; 0: no trials")
     workers: _Positive = Field(default=1, description="processes that simulate")
 
 
@@ -251,6 +260,7 @@ class RunConfig(_Section):
     rank: RankConfig = RankConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    trials: TrialsConfig = TrialsConfig()
     select: SelectConfig = SelectConfig()
     tracking: TrackingConfig = TrackingConfig()
     variants: tuple[VariantConfig, ...] = ()
@@ -277,9 +287,10 @@ class RunConfig(_Section):
     def sections(self, names: Iterable[str]) -> dict[str, Any]:
         """Only these top-level keys, as plain values; of simulation, only where it is used."""
         values = self.to_json()
-        if self.feedback == "formal":
-            names = [name for name in names if name not in ("feedback", "simulate")]
-        return {name: values[name] for name in names}
+        unused = {"feedback", "simulate"} if self.feedback == "formal" else set()
+        if not self.trials.episodes:
+            unused.add("trials")
+        return {name: values[name] for name in names if name not in unused}
 
     @property
     def hash(self) -> str:

@@ -59,12 +59,17 @@ def judging(config: RunConfig) -> Iterator[Judge]:
 
 def can_be_judged(task: Task, config: RunConfig, vocabulary: Vocabulary) -> bool:
     """Whether there is feedback on a task: by simulation, only where its world can be simulated."""
-    if config.feedback == "formal":
-        return True
-    if task.world in shipped_worlds():
-        return f"{config.simulate.simulator}/{task.world}" in simulated_worlds()
+    return config.feedback == "formal" or can_be_simulated(
+        task.world, config.simulate.simulator, vocabulary
+    )
+
+
+def can_be_simulated(world: str, simulator: str, vocabulary: Vocabulary) -> bool:
+    """Whether a kind of simulator has a world, given as a shipped name or the path of its file."""
+    if world in shipped_worlds():
+        return f"{simulator}/{world}" in simulated_worlds()
     try:
-        layout_of(task.world, vocabulary)
+        layout_of(world, vocabulary)
     except InputError:
         return False
     return True

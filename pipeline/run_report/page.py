@@ -15,6 +15,7 @@ from pipeline.run_report.reading import Run, read_run
 from pipeline.run_report.rules import RuleRow, rule_rows
 from pipeline.run_report.scores import METRICS, OUTCOME_WORDS, OUTCOMES
 from pipeline.run_report.stories import Teller, tell
+from pipeline.run_report.trials import trials
 from verifier.rules import load_rules
 from verifier.verdicts import VERDICT_VALUES
 from worlds.statistics import Rate
@@ -65,6 +66,7 @@ def run_page(folder: Path) -> str:
         pairs=sources.pair_rows(run),
         sources=sources.SOURCE_WORDS,
         lasting=_lasting(run),
+        trials=trials(run, teller.vocabulary),
         worlds=world_rows(run, teller.tasks),
         outcomes=OUTCOMES,
         outcome_words=OUTCOME_WORDS,

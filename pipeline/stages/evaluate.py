@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.models import LanguageModel
     from pipeline.stages.context import StageContext
 
-SECTIONS = ("model", "tasks", "evaluate")
+SECTIONS = ("model", "tasks", "evaluate", "trials")
 """Sections of the configuration that this stage depends on."""
 NEEDS: tuple[str, ...] = ()
 """It reads the adapter to be evaluated and nothing else; in round 0 there is none."""
@@ -159,6 +159,27 @@ def run(context: StageContext) -> None:
         },
     }
     write_text(context.work / "summary.json", json.dumps(summary, indent=1) + "\n")
+    if context.config.trials.episodes:
+        _try_out(context, headline, judge)
+
+
+def _try_out(context: StageContext, rows: Sequence[Evaluated], judge: Judge) -> None:
+    from pipeline.trials import Answered, run_trials
+
+    read = [
+        Answered(row.id, row.judged.task, row.judged.controller)
+        for row in rows
+        if row.judged.controller is not None
+    ]
+    run_trials(
+        read,
+        len(rows) - len(read),
+        context.config,
+        judge.semantics,
+        judge.vocabulary,
+        context.work,
+        lambda done, total: context.report("trial drives", done, total),
+    )
 
 
 def _chosen(tasks: Sequence[Task], splits: Iterable[str], limit: int | None) -> list[Task]:
