@@ -28,6 +28,7 @@ from pipeline.tracking.scores import (
     splits_table,
     summary_points,
 )
+from pipeline.tracking.trials import trial_points, worst_drive
 from verifier.errors import InputError
 from verifier.rules import load_rules
 from verifier.semantics import load_semantics
@@ -55,6 +56,8 @@ def evaluate(run: RunFolder, place: Place) -> Content:
     ]
     found += rule_points(shown_scores, step)
     found += _single(summary, step)
+    found += trial_points(place.folder, step)
+    worst = worst_drive(place.folder)
     drawn = _draw(run, answers, split, vocabulary)
     tables = {
         "tables/splits.json": splits_table(groups),
@@ -71,10 +74,11 @@ def evaluate(run: RunFolder, place: Place) -> Content:
         datasets=data(f"answers of {place.title}", place.folder / "answers.jsonl", "evaluation"),
         tables={path: table for path, table in tables.items() if table.rows},
         files={"data/summary.json": place.folder / "summary.json"},
-        blobs=drawn.files,
+        blobs={**drawn.files, **worst},
         parent_blobs={
             f"pictures/round-{step:02d}_{name}.png": png for name, png in drawn.shown.items()
-        },
+        }
+        | {f"pictures/round-{step:02d}_worst_drive.png": png for png in worst.values()},
     )
 
 

@@ -82,6 +82,23 @@ def test_a_variant_leaves_the_whole_run_alone(run):
     assert (content.parent_metrics, content.parent_datasets, content.parent_blobs) == ((), (), {})
 
 
+def test_trial_drives(run):
+    folder = run / "round-01/evaluate"
+    rate = {"value": 0.75, "low": 0.5, "high": 0.9}
+    driving = {"collision": rate, "seconds_to_finish": 9.5}
+    trials = {"rules": {"road": {"yield_to_left": rate}}, "driving": driving}
+    (folder / "trials.json").write_text(json.dumps(trials))
+    (folder / "worst.png").write_bytes(b"picture")
+    content = of(run, "round-01/evaluate")
+    values = {point.key: point.value for point in content.metrics}
+    assert values["trials/road/yield_to_left"] == 0.75
+    assert values["interval/trials/collision_low"] == 0.5
+    assert values["trials/seconds_to_finish"] == 9.5
+    assert content.blobs["pictures/worst_drive.png"] == b"picture"
+    assert content.parent_blobs["pictures/round-01_worst_drive.png"] == b"picture"
+    assert not [p for p in of(run, "round-00/evaluate").metrics if p.key.startswith("trials")]
+
+
 def test_selection(run):
     content = of(run, "select")
     assert content.tags["gate"] == "passed"
