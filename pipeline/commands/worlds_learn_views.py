@@ -234,7 +234,8 @@ def comparison_view(
 ) -> RenderableType:
     """Verdicts in both worlds; where they differ, what the other world lacks."""
     table = plain_table("rule", f"in {written}", f"in {learned}", "why they differ")
-    for row in rows:
+    told = [r for r in rows if {r.written.value, r.learned.value} != {"inapplicable"}]
+    for row in told:
         difference = "" if row.difference is None else _why(row, written, learned, vocabulary)
         table.add_row(
             row.written.id,
@@ -242,8 +243,8 @@ def comparison_view(
             verdict_text(row.learned.value),
             difference,
         )
-    differ = sum(1 for row in rows if not row.agree)
-    verdict = f"{len(rows) - differ} of {len(rows)} rules are judged alike"
+    differ = sum(1 for row in told if not row.agree)
+    verdict = f"{len(told) - differ} of {len(told)} applicable rules are judged alike"
     return Group(Padding(table, (1, 0, 0, 0)), Text(verdict))
 
 

@@ -26,6 +26,10 @@ calls whenever a picture of the scene would differ, several times in a period. W
 smooth; without it they have one picture per period."""
 
 
+MOMENT = 0.2
+"""Seconds between two pictures at least, other than those of decisions."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """A picture of the scene.
@@ -166,7 +170,9 @@ class _Camera:
 
     def moment(self) -> None:
         """Called by the simulator itself, between two looks."""
-        if self._decisions:  # not while it is being reset
+        if not self._decisions:  # it is being reset
+            return
+        if self._simulator.status().seconds - self._shots[-1].seconds > MOMENT - 1e-6:
             self._take()
 
     def _after(self, simulator: Simulator, decision: Decision) -> None:

@@ -24,7 +24,8 @@ _SCENE = (_MARGIN, _MARGIN, 696, 628)
 _PANEL = 728
 _WIDTH = SIZE[0] - _MARGIN - _PANEL
 _BAR = (_MARGIN, 664, SIZE[0] - _MARGIN, 690)
-_MOST_STEPS = 7
+_BELOW_PLAN = 224
+"""Pixels that action, rules and the gaps between them need above the bar."""
 
 
 def frame(film: Film, index: int, words: Vocabulary, *, ended: bool = False) -> Image.Image:
@@ -118,7 +119,7 @@ def _plan(draw: ink.Draw, y: int, film: Film, shot: Shot) -> int:
         return ink.write(draw, (_PANEL, y), sentence(decision, film.steps), 19, weight="bold")
     y = ink.heading(draw, (_PANEL, y), "follows")
     numbers = range(1, len(film.steps) + 1)
-    if len(film.steps) > _MOST_STEPS:
+    if y + _plan_height(film.steps) > _BAR[1] - _BELOW_PLAN:
         numbers = [] if decision.step is None else [decision.step]
     for number in numbers:
         y = _step(draw, y, film.steps[number - 1], number, number == decision.step)
@@ -127,8 +128,19 @@ def _plan(draw: ink.Draw, y: int, film: Film, shot: Shot) -> int:
     return y
 
 
+def _plan_height(steps: tuple[str, ...]) -> int:
+    """Of all steps, whichever is the current one: so that nothing jumps while a film runs."""
+    longest = max(len(_step_lines(text, current=True)) for text in steps)
+    return len(steps) * (ink.line_height(18) + 6) + longest * ink.line_height(18)
+
+
+def _step_lines(text: str, *, current: bool) -> list[str]:
+    weight, most = ("bold", 3) if current else ("regular", 1)
+    return ink.wrap(text, _WIDTH - 42, 18, weight, most)
+
+
 def _step(draw: ink.Draw, y: int, text: str, number: int, current: bool) -> int:
-    lines = ink.wrap(text, _WIDTH - 42, 18, "bold" if current else "regular", 3 if current else 1)
+    lines = _step_lines(text, current=current)
     height = len(lines) * ink.line_height(18) + 6
     if current:
         ink.card(draw, (_PANEL - 8, y - 2, _PANEL + _WIDTH, y + height), outline=ink.BLUE)
@@ -164,13 +176,13 @@ def _broken(draw: ink.Draw, y: int, film: Film, shot: Shot) -> None:
         size = 18 if current else 16
         text = violation.rule.text or violation.rule.formula
         lines = ink.wrap(text, _WIDTH - 46, size, "bold" if current else "regular", most)
-        height = len(lines) * ink.line_height(size) + 14
+        height = len(lines) * ink.line_height(size) + 18
         if y + height > bottom:
             rest = len(so_far) - position
             ink.write(draw, (_PANEL, bottom - 18), f"and {rest} more", 15, ink.RED)
             return
         if current:
-            box = (_PANEL - 8, y - 2, _PANEL + _WIDTH, y + height - 4)
+            box = (_PANEL - 8, y - 2, _PANEL + _WIDTH, y + height - 8)
             ink.card(draw, box, ink.PALE_RED, ink.RED)
         ink.write(draw, (_PANEL + 4, y + 4), "✗", size, ink.RED, "bold")
         weight = "bold" if current else "regular"

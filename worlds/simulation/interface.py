@@ -20,6 +20,10 @@ way of others. So one decision is one letter of a trace, as in the formal produc
 
 **Labels** come from geometry and from the simulator's own state, never from the controller. They
 speak about the place ahead; behind it nothing is ahead, and the label is empty.
+
+**Moments** (optional): a simulator may have an attribute ``on_moment``, None or a function without
+arguments, which it calls several times within a period, whenever a picture would differ. It makes
+films smooth (`worlds.recording`); without it they have one picture per period.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from verifier.errors import InputError
@@ -66,6 +67,8 @@ class SumoSimulator:
     """
 
     period = PERIOD
+    on_moment: Callable[[], None] | None = None
+    """Called after every step of SUMO, for smooth films (see `worlds.simulation.interface`)."""
 
     def __init__(self, layout: Layout, name: str) -> None:
         self.name = name
@@ -160,6 +163,8 @@ class SumoSimulator:
             raise InputError(f"{self.name} is done", remedy="reset it before the next step")
         for _ in range(round(PERIOD / STEP)):
             self._advance()
+            if self.on_moment is not None:
+                self.on_moment()
             if self.done:
                 break
 
