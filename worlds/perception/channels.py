@@ -129,12 +129,19 @@ class Empirical:
     """The confidences that were recorded.
 
     Attributes:
-        when_true: Sorted confidences where the proposition held.
-        when_false: Sorted confidences where it did not.
+        when_true: Confidences where the proposition held, rising.
+        when_false: Confidences where it did not, rising.
     """
 
     when_true: tuple[float, ...]
     when_false: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for values in (self.when_true, self.when_false):
+            if not values or list(values) != sorted(values):
+                raise InputError(
+                    "confidences of a channel that do not rise, or none", remedy="sort them"
+                )
 
     def confidence(self, truth: bool, z: float) -> float:
         """See `Channel`."""

@@ -171,10 +171,8 @@ def compare(
     domains = (first, second)
     counts = tuple(counts_by_episode(d, edges) for d in domains)
     episodes = tuple(len(c.number) for c in counts)
-    resampled = tuple(
-        c.weighted(multiplicities(n, replicates, seed + i))
-        for i, (c, n) in enumerate(zip(counts, episodes, strict=True))
-    )
+    drawn = tuple(multiplicities(n, replicates, seed + i) for i, n in enumerate(episodes))
+    resampled = tuple(c.weighted(m) for c, m in zip(counts, drawn, strict=True))
     whole = tuple(c.total() for c in counts)
     errors = tuple(_standard_errors(w, r) for w, r in zip(whole, resampled, strict=True))
     limits = _limits(whole, resampled, errors, bands, level)
@@ -189,7 +187,7 @@ def compare(
     below = student.sf((margin - gaps) / error, freedom)
     above = student.sf((margin + gaps) / error, freedom)
     p_value = float(np.maximum(below, above).max())
-    distances = distances_of(domains, counts, resampled, level, replicates, seed)
+    distances = distances_of(domains, counts, drawn, level, seed)
     decision: Decision = "undecided"
     if p_value <= level:
         decision = "equivalent"

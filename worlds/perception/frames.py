@@ -114,8 +114,8 @@ def shrink(picture: Picture, size: int) -> Picture:
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(picture[top : top + side, left : left + side])
     if side == size:
-        return np.asarray(square)
-    return np.asarray(square.resize((size, size), Image.Resampling.BOX))
+        return np.array(square)
+    return np.array(square.resize((size, size), Image.Resampling.BOX))
 
 
 def collect(
