@@ -161,6 +161,8 @@ class OtherCar(_OnPath, IDMVehicle):
         self.check_collisions = False  # ours does; the others keep apart by right of way
         self.committed = False
         """Whether it may pass its line or has passed it."""
+        self.reacts_in = 0.0
+        """Seconds until its driver has seen that the light is green."""
         self.waits = 0.0
         """Seconds that it has been standing at its line."""
         self.leader: RoadObject | Vehicle | None = None

@@ -1,7 +1,7 @@
 """What holds in a scene: labels from geometry and from the state of the simulation.
 
-All of them speak about the place ahead: once our car has passed its stop line and left, nothing
-holds any more. None of them looks at what the controller does.
+All of them speak about the place ahead: once our car has left it, nothing holds any more. None of
+them looks at what the controller does. Lights and signs are those of our own road.
 """
 
 from __future__ import annotations
@@ -68,12 +68,11 @@ def observe(
         walkers: Everybody on foot.
     """
     people = list(walkers)
-    left = own.path.line - own.front
     tests: dict[str, Callable[[], bool]] = {
-        LIGHT: lambda: left > 0 and phase is not None and phase.own == "green",
-        ARROW: lambda: left > 0 and phase is not None and phase.arrow == "green",
-        FLASHING: lambda: left > 0 and phase is not None and phase.arrow == "flashing",
-        SIGN: lambda: 0 < left <= SIGN_AHEAD,
+        LIGHT: lambda: phase is not None and phase.own == "green",
+        ARROW: lambda: phase is not None and phase.arrow == "green",
+        FLASHING: lambda: phase is not None and phase.arrow == "flashing",
+        SIGN: lambda: own.path.line - own.front <= SIGN_AHEAD,
     }
     for name in CARS:
         tests[name] = lambda name=name: any(comes(car) for car in streams.get(name, ()))

@@ -4,7 +4,8 @@ The order is: our left-turn arrow, if there is one, alone; then our direction an
 one; then the crossing road. Pedestrians walk beside the traffic that has green. Those who are
 late may still step off the kerb when their light has just turned red; everybody is given time to
 get across before the traffic starts. The oncoming direction is stopped some seconds before ours
-("early cut-off"): late oncoming cars are gone before our light is not green any more.
+("early cut-off"): late oncoming cars are gone before our light is not green any more, and those of
+ours who turn left get their chance, so that nobody is sent onto the road to the left any more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Arrow = Literal["dark", "green", "flashing"]
 
 _NOBODY: frozenset[str] = frozenset()
 _BESIDE = frozenset("WE")
-_OURS = frozenset("S")
+_RIGHT, _OURS = frozenset("E"), frozenset("S")
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,15 @@ def _junction(lights: tuple[str, ...]) -> tuple[Phase, ...]:
     phases: list[Phase] = []
     if ARROW in lights:
         phases.append(Phase(8.0, arrow="green"))
-        if FLASHING in lights or LIGHT not in lights:
-            phases.append(Phase(2.0))
+        # Whoever turns left at the arrow's end is out of the way before oncoming cars start.
+        dark = FLASHING in lights or LIGHT not in lights
+        phases.append(Phase(3.5) if dark else Phase(3.0, light))
     phases += [
-        Phase(10.0, light, permissive, "green", walk=_BESIDE, late=_BESIDE),
-        Phase(2.0, light, permissive, "yellow", late=_BESIDE),
-        Phase(3.0, light, permissive),
-        Phase(3.0, "yellow" if LIGHT in lights else "red"),
+        Phase(6.0, light, permissive, "green", walk=_BESIDE, late=_BESIDE),
+        Phase(4.0, light, permissive, "green", walk=_RIGHT, late=_BESIDE),
+        Phase(2.0, light, permissive, "yellow", walk=_RIGHT, late=_RIGHT),
+        Phase(4.0, light, permissive, walk=_RIGHT, late=_RIGHT),
+        Phase(3.0, "yellow" if LIGHT in lights else "red", late=_RIGHT),
         Phase(2.0),
         Phase(9.0, crossing="green", walk=_OURS, late=_OURS),
         Phase(3.0, crossing="green", late=_OURS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,6 +35,10 @@ START_SPEED = (0.0, 3.0)
 """Metres per second."""
 
 
+WARM_UP = 24.0
+"""Seconds in which the others get on their way before our car starts."""
+
+
 class HighwaySimulator:
     """A simulator (see `worlds.simulation.interface`) on top of highway-env.
 
@@ -41,6 +46,9 @@ class HighwaySimulator:
         layout: What there is.
         name: The simulator's name.
     """
+
+    on_moment: Callable[[], None] | None = None
+    """Called after every step of the dynamics, for smooth films."""
 
     def __init__(self, layout: Layout, name: str) -> None:
         self.name, self.scenario = name, layout.scenario
@@ -60,7 +68,7 @@ class HighwaySimulator:
         self.clock = Clock(self._phases, float(source.random()))
         path = next(iter(self.place.manoeuvres.values()))
         s = path.line - float(source.uniform(*START)) - CAR_LENGTH / 2
-        self.own = OwnCar(road, path, s, float(source.uniform(*START_SPEED)))
+        self.own = OwnCar(road, path, s, 0.0)
         self.own.dt = 1 / FREQUENCY
         self._started_at = s
         self.fixtures = _fixtures(self.layout, self.place, road)
@@ -69,8 +77,10 @@ class HighwaySimulator:
         self.walkers = Walkers(self.layout, self.place, road, source)
         self.traffic = Traffic(self.layout, self.place, road, self.clock, source)
         self._road = road
-        self._show()
-        self.traffic.give_way(0.0, self.walkers, self.own)
+        for _ in range(round(WARM_UP * FREQUENCY)):
+            self._tick(1 / FREQUENCY)
+        self._ticks = 0
+        self.own.speed = float(source.uniform(*START_SPEED))
 
     def observe(self) -> frozenset[str]:
         """The propositions that hold now; nothing behind the place. See `worlds.highway.labels`."""
@@ -115,6 +125,8 @@ class HighwaySimulator:
             raise InputError(f"{self.name} is done", remedy="reset it")
         for _ in range(round(PERIOD * FREQUENCY)):
             self._tick(1 / FREQUENCY)
+            if self.on_moment is not None:
+                self.on_moment()
             if self.done:
                 return
 
@@ -169,7 +181,8 @@ class HighwaySimulator:
         self.traffic.remember(own)
         road.step(seconds)
         if own.crashed:
-            hit = any(walker.crashed for walker in self.walkers.all)
+            # What would be hit within the next tick is only pushed (``impact``) in the library.
+            hit = any(walker.crashed or walker.impact.any() for walker in self.walkers.all)
             self._collision = "pedestrian" if hit else "car"
         elif own.manoeuvre is not None and own.s >= own.path.clear:
             self._exit = own.manoeuvre

@@ -25,10 +25,13 @@ BRAKES = 3.0
 """A car goes on over a line that turns yellow if stopping needs harder braking, metres per second
 squared."""
 
+REACTION = 1.5
+"""Seconds after which a car that stands at a light starts once it is green."""
+
 _HEADWAY = 2.0  # seconds between cars of a stream, at least
-_AT_LIGHTS, _BUSY = 8.0, 5.0  # mean seconds to the next one: at lights; elsewhere in busy times
+_AT_LIGHTS, _BUSY = 9.0, 5.0  # mean seconds to the next one: at lights; elsewhere in busy times
 _BUSY_TIMES, _QUIET_TIMES = (9.0, 17.0), (14.0, 20.0)  # seconds, without lights
-_ALL_WAY = 16.0  # mean seconds between the cars of an arm, where all take turns
+_AT_SIGNS = 16.0  # mean seconds between the cars of an arm with a stop sign
 _PAUSE = (2.5, 6.0)  # seconds between two turns
 _BEYOND = 45.0  # metres of the last lane after which a car is taken away
 _STOPS, _OVER = 1.0, 1.5  # metres before the line at which cars stop, and may roll over it
@@ -59,9 +62,7 @@ class Traffic:
         self._busy = layout.all_way_stop or bool(layout.lights) or source.random() < 0.5
         self._until = float(source.uniform(0.0, 14.0))
         self._pause = 0.0
-        self._next = {name: float(source.exponential(self._mean)) for name in self.streams}
-        for name in self.streams:
-            self._populate(name)
+        self._next = {name: float(source.exponential(self._mean(name))) for name in self.streams}
 
     @property
     def all(self) -> list[OtherCar]:
@@ -81,7 +82,7 @@ class Traffic:
                 continue
             self._next[name] -= seconds
             if self._next[name] <= 0:
-                self._next[name] = _HEADWAY + float(self._source.exponential(self._mean))
+                self._next[name] = _HEADWAY + float(self._source.exponential(self._mean(name)))
                 if not cars or cars[-1].s > _QUEUE_ENDS:
                     self._add(name, 0.0)
         gone = {id(car) for car in self.all if car.s > car.path.starts[-1] + _BEYOND}
@@ -95,7 +96,10 @@ class Traffic:
         for name, cars in self.streams.items():
             for car in cars:
                 if name not in self._signs:
-                    car.committed = self._passes(car, name)
+                    passes = self._passes(car, name)
+                    starts = passes and not car.committed and car.speed < 1.0
+                    car.reacts_in = REACTION if starts else max(0.0, car.reacts_in - seconds)
+                    car.committed = passes
         if self._layout.all_way_stop:
             self._take_turns(seconds, walkers, own)
         elif self._signs:
@@ -111,23 +115,10 @@ class Traffic:
                 braking = -float(car.action["acceleration"])
                 self.hardest_braking = max(self.hardest_braking, braking)
 
-    @property
-    def _mean(self) -> float:
-        if self._layout.all_way_stop:
-            return _ALL_WAY
+    def _mean(self, name: str) -> float:
+        if self._layout.all_way_stop or name in self._signs:
+            return _AT_SIGNS
         return _AT_LIGHTS if self._layout.lights else _BUSY
-
-    def _populate(self, name: str) -> None:
-        """Cars that are on their way when the simulation begins, none of them near its line."""
-        path, speed = self._place.streams[name][0], 0.0
-        s = path.line - 30.0
-        while True:
-            speed = path.limits[0]
-            s -= speed * (_HEADWAY + float(self._source.exponential(self._mean)))
-            if s < 0:
-                return
-            if self._busy:
-                self._add(name, s)
 
     def _add(self, name: str, s: float) -> None:
         paths: tuple[Path, ...] = self._place.streams[name]
@@ -216,7 +207,8 @@ class Traffic:
             if at > s:
                 found.append((at - s, own))
         front = s + CAR_LENGTH / 2
-        if not car.committed and front < car.path.line + _OVER:
+        held = not car.committed or car.reacts_in > 0
+        if held and front < car.path.line + _OVER:
             found.append((max(1.0, car.path.line - _STOPS - front + wanted), line))
         for arm, near, _ in car.path.walks:
             left = near - 0.7 - front

@@ -29,7 +29,7 @@ CAR_GAP = 3.0
 OWN_MARGIN = 1.0
 """Seconds by which a pedestrian wants to be across before our car, which makes its manoeuvre."""
 
-_AT_LIGHTS, _ELSEWHERE = 12.0, 20.0  # mean seconds between the pedestrians of a crosswalk
+_AT_LIGHTS, _ELSEWHERE = 10.0, 20.0  # mean seconds between the pedestrians of a crosswalk
 _MOST = 4  # pedestrians of a crosswalk at a time
 _OWN_LIMIT = 9.0  # metres per second
 
@@ -49,7 +49,8 @@ class Walkers:
     ) -> None:
         self._place, self._road, self._source = place, road, source
         self._crossing = place.shape == "crossing"
-        self._mean = _AT_LIGHTS if layout.lights else _ELSEWHERE
+        at_lights = bool(layout.lights) and not self._crossing
+        self._mean = _AT_LIGHTS if at_lights else _ELSEWHERE
         self._sides = [
             side
             for name, side in (("pedestrian_at_left", 1), ("pedestrian_at_right", -1))
@@ -57,9 +58,6 @@ class Walkers:
         ]
         self.all: list[Pedestrian] = []
         self._next = {arm: float(source.exponential(self._mean)) for arm in place.walks}
-        for arm in place.walks:
-            if source.random() < 0.5:
-                self._come(arm)
 
     def step(self, seconds: float, clock: Clock, cars: list[OtherCar], own: OwnCar) -> None:
         """Let everybody come, decide and walk."""
