@@ -21,7 +21,7 @@ FPS = 10
 """Frames per second of a film; equal ones cost nothing in a GIF."""
 
 _GIF_WIDTH = 960
-_COLOURS = 160
+_COLOURS = 250
 _PALETTE_FRAMES = 8
 
 
@@ -94,20 +94,26 @@ def _gif(frames: Sequence[tuple[Image.Image, int]]) -> bytes:
         append_images=indexed[1:],
         duration=[1000 * times // FPS for _, times in frames],
         loop=0,
-        optimize=False,
+        optimize=True,  # what does not change is left transparent
         disposal=1,
     )
     return buffer.getvalue()
 
 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
-    """Colours for all frames, from some of them."""
-    chosen = [
-        frames[i * (len(frames) - 1) // (_PALETTE_FRAMES - 1)] for i in range(_PALETTE_FRAMES)
-    ]
-    sheet = Image.new("RGB", (chosen[0].width, chosen[0].height * len(chosen)))
-    for number, picture in enumerate(chosen):
-        sheet.paste(picture, (0, number * picture.height))
+    """Colours for all frames, from some of them.
+
+    Every colour counts once, however much of the picture it fills: a small amber light matters as
+    much as a lawn.
+    """
+    chosen = {i * (len(frames) - 1) // (_PALETTE_FRAMES - 1) for i in range(_PALETTE_FRAMES)}
+    codes: set[int] = set()
+    for i in chosen:
+        red, green, blue = (np.asarray(frames[i], np.uint32) >> 2).transpose(2, 0, 1)
+        codes.update(np.unique(red << 16 | green << 8 | blue).tolist())
+    colours = [[code >> 16 & 255, code >> 8 & 255, code & 255] for code in sorted(codes)]
+    coarse = np.array([colours]) << 2 | 2
+    sheet = Image.fromarray(coarse.astype(np.uint8))
     return sheet.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 

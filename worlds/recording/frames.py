@@ -24,7 +24,9 @@ _SCENE = (_MARGIN, _MARGIN, 696, 628)
 _PANEL = 728
 _WIDTH = SIZE[0] - _MARGIN - _PANEL
 _BAR = (_MARGIN, 664, SIZE[0] - _MARGIN, 690)
-_BELOW_PLAN = 224
+_STEP = 17
+_STEP_LINE = ink.line_height(_STEP)
+_BELOW_PLAN = 206
 """Pixels that action, rules and the gaps between them need above the bar."""
 
 
@@ -124,29 +126,33 @@ def _plan(draw: ink.Draw, y: int, film: Film, shot: Shot) -> int:
     for number in numbers:
         y = _step(draw, y, film.steps[number - 1], number, number == decision.step)
     if decision.step is None:
-        y = ink.write(draw, (_PANEL + 30, y), sentence(decision, film.steps), 18, ink.SLATE, "bold")
+        y = ink.write(
+            draw, (_PANEL + 30, y), sentence(decision, film.steps), _STEP, ink.SLATE, "bold"
+        )
     return y
 
 
 def _plan_height(steps: tuple[str, ...]) -> int:
     """Of all steps, whichever is the current one: so that nothing jumps while a film runs."""
     longest = max(len(_step_lines(text, current=True)) for text in steps)
-    return len(steps) * (ink.line_height(18) + 6) + longest * ink.line_height(18)
+    return len(steps) * (_STEP_LINE + 4) + (longest - 1) * _STEP_LINE + 8
 
 
 def _step_lines(text: str, *, current: bool) -> list[str]:
     weight, most = ("bold", 3) if current else ("regular", 1)
-    return ink.wrap(text, _WIDTH - 42, 18, weight, most)
+    return ink.wrap(text, _WIDTH - 42, _STEP, weight, most)
 
 
 def _step(draw: ink.Draw, y: int, text: str, number: int, current: bool) -> int:
     lines = _step_lines(text, current=current)
-    height = len(lines) * ink.line_height(18) + 6
+    height = len(lines) * _STEP_LINE + 4
     if current:
         ink.card(draw, (_PANEL - 8, y - 2, _PANEL + _WIDTH, y + height), outline=ink.BLUE)
     weight = "bold" if current else "regular"
-    ink.write(draw, (_PANEL + 4, y + 2), f"{number}", 18, ink.BLUE if current else ink.SOFT, weight)
-    ink.write(draw, (_PANEL + 30, y + 2), lines, 18, ink.INK if current else ink.SOFT, weight)
+    ink.write(
+        draw, (_PANEL + 4, y + 2), f"{number}", _STEP, ink.BLUE if current else ink.SOFT, weight
+    )
+    ink.write(draw, (_PANEL + 30, y + 2), lines, _STEP, ink.INK if current else ink.SOFT, weight)
     return y + height + (4 if current else 0)
 
 
