@@ -31,7 +31,6 @@ class Training:
         first_looks: Share of training pictures whose earlier picture is replaced by themselves,
             as it is at the first look of an episode.
         light: Half the range of the random gain of training pictures.
-        shift: Pixels by which training pictures are moved at most.
         seed: Of weights, order and augmentation.
         channels: Of the network.
         hidden: Of the network.
@@ -45,7 +44,6 @@ class Training:
     recalibration: str | None = "platt"
     first_looks: float = 0.05
     light: float = 0.1
-    shift: int = 1
     seed: int = 0
     channels: tuple[int, ...] = CHANNELS
     hidden: int = 64
@@ -156,6 +154,4 @@ def _augmented(
     gain = torch.from_numpy(
         chance.uniform(1 - settings.light, 1 + settings.light, len(part)).astype(np.float32)
     ).view(-1, 1, 1, 1)
-    dx, dy = chance.integers(-settings.shift, settings.shift + 1, 2)
-    moved = [torch.roll((x * gain).clamp(0, 1), (int(dx), int(dy)), dims=(2, 3)) for x in both]
-    return moved[0], moved[1]
+    return (both[0] * gain).clamp(0, 1), (both[1] * gain).clamp(0, 1)

@@ -2,6 +2,9 @@
 
 A sample is the picture at a decision and the one a period before: a single picture does not show
 what moves. At the first look of an episode there is no earlier picture; it stands in for itself.
+
+A detector's picture is two views, one above the other: the whole scene, in which cars come from
+afar, and its middle third, in which pedestrians are more than a speck. It is (2 size, size, 3).
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ from worlds.simulation.interface import STOP, Simulator
 Picture = NDArray[np.uint8]
 
 SIZE = 96
-"""Height and width of a detector's pictures in pixels, unless another size is asked for."""
+"""Height and width of each view in pixels, unless another size is asked for."""
+
+NEAR = 3
+"""The near view shows the middle 1/3 of the scene."""
 
 GO_RATE = 0.1
 """Probability that the car makes a manoeuvre at a decision while pictures are collected."""
@@ -37,7 +43,7 @@ class Frames:
     Attributes:
         domain: Where they come from.
         propositions: Names of the columns of ``labels``.
-        pictures: (m, size, size, 3), RGB.
+        pictures: (m, 2 size, size, 3), RGB.
         now: (n,) index of the picture of a sample.
         before: (n,) index of the one a period before; ``now`` itself at the first look.
         labels: (n, propositions).
@@ -59,8 +65,8 @@ class Frames:
 
     @property
     def size(self) -> int:
-        """Height and width of the pictures."""
-        return self.pictures.shape[1]
+        """Height and width of each view."""
+        return self.pictures.shape[2]
 
     def samples(self, chosen: Booleans) -> Frames:
         """Those samples; all pictures stay."""
@@ -94,7 +100,7 @@ class Frames:
 
 
 def shrink(picture: Picture, size: int) -> Picture:
-    """A picture cut to its middle square and averaged down to (size, size, 3).
+    """Both views of a picture, cut to its middle square: (2 size, size, 3).
 
     Raises:
         InputError: It is smaller than that, or not (height, width, 3) of bytes.
@@ -111,10 +117,13 @@ def shrink(picture: Picture, size: int) -> Picture:
             f"a picture of {width}×{height} pixels, smaller than {size}",
             remedy="use a smaller size",
         )
-    top, left = (height - side) // 2, (width - side) // 2
+    return np.concatenate([_view(picture, side, size), _view(picture, side // NEAR, size)])
+
+
+def _view(picture: Picture, side: int, size: int) -> Picture:
+    """The middle square of a side, averaged to (size, size, 3)."""
+    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     square = Image.fromarray(picture[top : top + side, left : left + side])
-    if side == size:
-        return np.array(square)
     return np.array(square.resize((size, size), Image.Resampling.BOX))
 
 
@@ -131,7 +140,7 @@ def collect(
         simulator: Stays open.
         seeds: Of episodes, at most so many; an episode ends after 60 decisions.
         samples: Stop at this number.
-        size: Of the pictures.
+        size: Of each view.
         done: Called with the number of new samples.
 
     Raises:
