@@ -17,7 +17,7 @@ from worlds.highway.signals import Arrow, Colour, Phase
 if TYPE_CHECKING:
     from highway_env.road.road import Road
 
-BESIDE = 2.4
+BESIDE = 4.9
 """Metres from the edge of the road to the middle of a light or sign beside it."""
 
 

@@ -28,8 +28,11 @@ from worlds.highway.places import ARM_LENGTH, RING_RADIUS, Place, turned
 SIZE = 600
 """Height and width of a picture in pixels."""
 
-VIEW = {"junction": 66.0, "roundabout": 84.0, "crossing": 48.0}
+VIEW = {"junction": 66.0, "roundabout": 86.0, "crossing": 48.0}
 """Metres that are seen from side to side, by shape."""
+
+_SOUTH = {"junction": 3.0, "roundabout": 9.0, "crossing": 0.0}
+"""Metres by which the middle of the picture is south of the place's."""
 
 Rgb = tuple[int, int, int]
 
@@ -77,7 +80,7 @@ def _surface(shape: str) -> WorldSurface:
     surface = WorldSurface(size, 0, pygame.Surface(size))  # type: ignore[arg-type]
     surface.scaling = SIZE * _LARGER / VIEW[shape]
     surface.centering_position = [0.5, 0.5]
-    surface.move_display_window_to(np.zeros(2))
+    surface.move_display_window_to(np.array([0.0, _SOUTH[shape]]))
     return surface
 
 
@@ -144,7 +147,9 @@ def _meeting(
             (edge - (radius - wider) * math.cos(a), edge - (radius - wider) * math.sin(a))
             for a in np.linspace(0.0, math.pi / 2, 24)
         ]
-        pygame.draw.polygon(surface, colour, _points(surface, arm, [(0.0, 0.0), (half, edge), *arc, (edge, half)]))
+        pygame.draw.polygon(
+            surface, colour, _points(surface, arm, [(0.0, 0.0), (half, edge), *arc, (edge, half)])
+        )
 
 
 def _ring(
@@ -263,16 +268,14 @@ def _font(size: int) -> pygame.font.Font:
 
 
 def _pedestrian(surface: WorldSurface, walker: Pedestrian) -> None:
-    """Shoulders and a head."""
-    at = surface.vec2pix(walker.position)
+    """Shoulders and a head, larger than life."""
     across = np.array([-np.sin(walker.heading), np.cos(walker.heading)])
-    for side in (-1, 1):
-        shoulder = surface.vec2pix(walker.position + across * side * 0.34)
-        pygame.draw.circle(surface, _OUTLINE, shoulder, surface.pix(0.5))
-    for side in (-1, 0, 1):
-        shoulder = surface.vec2pix(walker.position + across * side * 0.34)
-        pygame.draw.circle(surface, _PEOPLE, shoulder, surface.pix(0.42))
-    pygame.draw.circle(surface, (247, 214, 184), at, surface.pix(0.33))
+    for radius, colour in ((0.72, _OUTLINE), (0.6, _PEOPLE)):
+        for side in (-1, 0, 1):
+            shoulder = surface.vec2pix(walker.position + across * side * 0.5)
+            pygame.draw.circle(surface, colour, shoulder, surface.pix(radius))
+    head = surface.vec2pix(walker.position)
+    pygame.draw.circle(surface, (247, 214, 184), head, surface.pix(0.5))
 
 
 def _car(surface: WorldSurface, car: Any) -> None:
@@ -283,5 +286,8 @@ def _car(surface: WorldSurface, car: Any) -> None:
         # An arrow on the roof: this is the one that takes orders.
         forth = np.array([np.cos(car.heading), np.sin(car.heading)])
         aside = np.array([-forth[1], forth[0]])
-        corners = [car.position + forth * 1.1, *(car.position - forth * 0.9 + aside * s for s in (0.75, -0.75))]
+        corners = [
+            car.position + forth * 1.1,
+            *(car.position - forth * 0.9 + aside * s for s in (0.75, -0.75)),
+        ]
         pygame.draw.polygon(surface, _PAINT, [surface.vec2pix(corner) for corner in corners])

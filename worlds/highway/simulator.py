@@ -206,8 +206,9 @@ class HighwaySimulator:
 def _fixtures(layout: Layout, place: Place, road: OrderedRoad) -> list[Fixture]:
     """Everything that stands beside the road or is painted on it."""
     found: list[Fixture] = [Crosswalk(road, place, walk) for walk in place.walks.values()]
-    incoming = place.arms if place.shape != "crossing" else "SN"
-    found += [StopLine(road, place, arm) for arm in incoming]
+    incoming = place.arms
+    main_road = place.shape == "junction" and not (layout.lights or layout.all_way_stop)
+    found += [StopLine(road, place, arm) for arm in incoming if not (main_road and arm in "WE")]
     if layout.lights:
         arrow, plain = bool({ARROW, FLASHING} & {*layout.lights}), LIGHT in layout.lights
         found += [

@@ -178,7 +178,9 @@ class Traffic:
                     return
 
     def _enter_gaps(self, seconds: float, walkers: Walkers, own: OwnCar) -> None:
-        main = [car for name, cars in self.streams.items() if name not in self._signs for car in cars]
+        main = [
+            car for name, cars in self.streams.items() if name not in self._signs for car in cars
+        ]
         for car in self._waiting(seconds):
             free = all(o.rear >= o.path.leave or o.arrival(o.path.enter) > GAP for o in main)
             if free and own.manoeuvre is None and self._way_is_clear(car, walkers):
@@ -192,9 +194,7 @@ class Traffic:
     def _lane(self, car: OtherCar, near: float) -> float:
         return self._place.lane if near < car.path.enter else -self._place.lane
 
-    def _lead(
-        self, car: OtherCar, before: list[OtherCar], walkers: Walkers, own: OwnCar
-    ) -> None:
+    def _lead(self, car: OtherCar, before: list[OtherCar], walkers: Walkers, own: OwnCar) -> None:
         """Find what a car drives behind: another car, its line, or a crosswalk in use."""
         line: Any = self._lines[car.path.lanes[0][0][0]]
         lanes, s, wanted = car.path.lanes, car.s, car.DISTANCE_WANTED

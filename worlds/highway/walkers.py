@@ -89,9 +89,7 @@ class Walkers:
                 place.
         """
         return any(
-            walker.crossing
-            and walker.walk.arm == arm
-            and walker.u - walker.sense * lane < _PASSED
+            walker.crossing and walker.walk.arm == arm and walker.u - walker.sense * lane < _PASSED
             for walker in self.all
         )
 
