@@ -59,7 +59,8 @@ class Film:
 
     Attributes:
         episode: What happened.
-        shots: In order; the first one of every decision shows what it was made about.
+        shots: In order; the first one of a decision shows what it was made about. Decisions made
+            behind the place have one only if they break a rule.
         violations: The rules it breaks, earliest first.
         propositions: What could be observed, in the vocabulary's order.
         steps: The numbered steps of the controller; may be empty.
@@ -128,10 +129,11 @@ class Ride:
         finally:
             if hooked:
                 setattr(self.simulator, MOMENT_HOOK, None)
+        violations = self._judge(episode)
         return Film(
             episode=episode,
-            shots=camera.shots_of(episode),
-            violations=self._judge(episode),
+            shots=camera.shots_of(episode, violations),
+            violations=violations,
             propositions=self.simulator.propositions,
             steps=self.controller.steps,
             title=self.title,
@@ -151,14 +153,17 @@ class _Camera:
         self._perceive, self._watch = course.perceive, course.watch
         self.course = replace(course, perceive=self._look, watch=self._after)
 
-    def shots_of(self, episode: Episode) -> tuple[Shot, ...]:
-        """What was taken; one look too many belongs to the decision that was left out as moving."""
-        last = len(episode.decisions) - 1
+    def shots_of(self, episode: Episode, violations: Sequence[Violation]) -> tuple[Shot, ...]:
+        """What was taken. Pictures behind the place belong to the last decision before it, but for
+        those of decisions that break a rule there.
+        """
+        last = len(episode.decisions) - episode.closing - 1
+        breaking = {v.decision for v in violations}
         kept: list[Shot] = []
         for shot in self._shots:
-            if shot.decision <= last:
+            if shot.decision <= last or shot.decision in breaking:
                 kept.append(shot)
-            elif kept[-1].seconds != shot.seconds:
+            elif (kept[-1].seconds, kept[-1].decision) != (shot.seconds, last):
                 kept.append(replace(shot, decision=last))
         return tuple(kept)
 

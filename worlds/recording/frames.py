@@ -166,7 +166,7 @@ def _done(draw: ink.Draw, y: int, film: Film, shot: Shot, words: Vocabulary) -> 
 def _broken(draw: ink.Draw, y: int, film: Film, shot: Shot) -> None:
     """The rules broken so far; the one that is being broken in full."""
     bottom = _BAR[1] - 18
-    last = shot.decision == len(film.episode.decisions) - 1
+    last = shot.seconds == film.shots[-1].seconds
     so_far = [
         v for v in film.violations if (last if v.decision is None else v.decision <= shot.decision)
     ]
