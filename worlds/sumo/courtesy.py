@@ -1,9 +1,9 @@
 """What others do for a car that is under way: they do not start to get in its way.
 
 Labels speak about the moment of a decision. A decision that was right then stays right, because
-nobody who was not there, and nobody who had to wait, sets out afterwards: whoever is at a stop
-sign stays there, and pedestrians do not step onto the road in front of a moving car. Those who
-were there or on their way do not give way, so a wrong decision has consequences.
+nobody who was not there sets out afterwards: pedestrians do not step onto the road in front of a
+moving car (nor do cars start at a stop sign, see `turns`). Those who were there or on their way do
+not give way, so a wrong decision has consequences.
 
 A roundabout takes longer. There our car waits itself, before its exit, for pedestrians who were
 not there when it set out, and those who are not on the road yet wait only while it is close.
@@ -24,12 +24,11 @@ from worlds.sumo.walkers import Walkers
 CLOSE = 12.0
 """Metres to the exit of a roundabout from which on nobody steps onto the road before our car."""
 
-_WAIT = 0.5  # metres before the stop line
 _EXIT_GAP = 2.0  # metres between our waiting car and the crosswalk
 
 
 class Courtesy:
-    """Tells SUMO's cars and pedestrians what they would not do by themselves.
+    """Tells SUMO's pedestrians and cars what they would not do by themselves.
 
     Args:
         layout: What there is.
@@ -67,8 +66,6 @@ class Courtesy:
                 sumo.person.setSpeed(walker, speed)
         if self._layout.shape == "roundabout":
             self._do_not_see_us_in_circle()
-        elif self._layout.has_sign and not self._layout.lights:
-            self._hold_at_signs("NEW" if self._layout.all_way_stop else "N")
 
     def speed_before_exit(self, to_end: float) -> float:
         """Speed at which our car can still wait for late pedestrians at its exit."""
@@ -94,10 +91,3 @@ class Courtesy:
         for car in sumo.vehicle.getIDList():
             if car != US and sumo.vehicle.getRoadID(car).startswith(("ring", ":")):
                 sumo.vehicle.setParameter(car, "junctionModel.ignoreIDs", US)
-
-    def _hold_at_signs(self, arms: str) -> None:
-        for car in sumo.vehicle.getIDList():
-            edge = sumo.vehicle.getRoadID(car)
-            if car != US and car[0] in arms and edge == f"in_{car[0]}":
-                gap = self._network.car_lanes[edge].length - sumo.vehicle.getLanePosition(car)
-                sumo.vehicle.setSpeed(car, speed_to_stop(gap - _WAIT, STEP))

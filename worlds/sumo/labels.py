@@ -9,7 +9,8 @@ The definitions, in metres and seconds (`docs/simulated_worlds_sumo.md` says mor
   junction; or on its way there with green light, with yellow that it cannot stop for, or without
   any light or sign, and can be there in `LOOK_AHEAD` seconds at its own acceleration and speed.
   Crossing cars that still have red count from when light and way allow them to be there in
-  `LOOK_AHEAD` seconds. A car that has to stop at its own sign counts from when it enters.
+  `LOOK_AHEAD` seconds. A car that has to stop at its own sign counts from when it enters; where
+  drivers take turns, from when it has its turn.
   On a roundabout, ``car_from_left`` is a car in the circle, or one that is about to enter it,
   that passes our entry and can be there in `LOOK_AHEAD` seconds.
 * Pedestrians are in front, at the left or at the right from `STEP_ONTO` seconds before they step
@@ -76,14 +77,15 @@ class Observer:
         """Who reads the pedestrians."""
         return Walkers(self.layout, self.network)
 
-    def label(self, to_line: float) -> frozenset[str]:
+    def label(self, to_line: float, turn: str | None) -> frozenset[str]:
         """The propositions that hold.
 
         Args:
             to_line: Metres from the front of our car to its stop line; negative behind it, where
                 no light or sign is ahead.
+            turn: The car that has its turn to enter the junction, if drivers take turns.
         """
-        found = {*self._cars(), *self.walkers.seen().values()}
+        found = {*self._cars(turn), *self.walkers.seen().values()}
         if to_line >= 0:
             found.update(self._lights())
             if to_line <= SIGN_AHEAD:
@@ -104,7 +106,7 @@ class Observer:
         if left == "g":
             yield FLASHING
 
-    def _cars(self) -> Iterator[str]:
+    def _cars(self, turn: str | None) -> Iterator[str]:
         if not self.layout.cars:
             return
         if self.layout.shape == "roundabout":
@@ -113,7 +115,7 @@ class Observer:
             return
         named = {ARM_OF[name]: name for name in self.layout.cars}
         for car in sumo.vehicle.getIDList():
-            if car != US and self._comes(car):
+            if car != US and (car == turn or self._comes(car)):
                 yield named[car[0]]
 
     def _comes(self, car: str) -> bool:

@@ -35,6 +35,7 @@ from worlds.sumo.network import Network, network_of
 from worlds.sumo.roads import EXIT_OF, PLACE, RING_SPEED, route
 from worlds.sumo.signals import start_of
 from worlds.sumo.traffic import US
+from worlds.sumo.turns import Turns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,12 +106,12 @@ class SumoSimulator:
         source = random.Random(f"sumo {seed}")
         ENGINE.start(self, self._network, source.randrange(2**31))
         self._running = True
+        self._turns = Turns(self._layout, self._network)
         self._order = STOP
         self._through = False
         self._action = self.actions[0]
         self._position = self._line - START_GAP
         self._speed = 0.0
-        self._waited = WARM_UP
         self._collision: Literal["car", "pedestrian"] | None = None
         self._manoeuvre: str | None = None
         self._hardest = self._others_hardest = 0.0
@@ -125,14 +126,19 @@ class SumoSimulator:
         )
         sumo.vehicle.setSpeedMode(US, 32)  # all checks off
         sumo.vehicle.setSpeed(US, 0.0)
-        sumo.simulationStep(WARM_UP)
+        if self._turns.taken:
+            while sumo.simulation.getTime() < WARM_UP - STEP / 2:
+                self._turns.give(under_way=False)
+                sumo.simulationStep()
+        else:
+            sumo.simulationStep(WARM_UP)
 
     def observe(self) -> frozenset[str]:
         """The propositions that hold now; see `worlds.sumo.labels`."""
         self._check()
         if self._manoeuvre is not None:
             return frozenset()
-        return self._observer.label(self._line - self._position)
+        return self._observer.label(self._line - self._position, self._turns.turn)
 
     def apply(self, action: str) -> None:
         """What the car does from now on; ignored once it has passed its stop line."""
@@ -171,6 +177,7 @@ class SumoSimulator:
     def _advance(self) -> None:
         speed = next_speed(self._speed, self._wanted(), STEP)
         sumo.vehicle.setSpeed(US, speed)
+        self._turns.give(self._through)
         if self._through:
             leader = self._leader()
             ahead = leader[1] if leader else math.inf

@@ -53,6 +53,8 @@ def _car_flows(layout: Layout) -> Iterator[str]:
         # They do not avoid our car within the place, so that wrong decisions have consequences;
         # on a roundabout that begins where they are in the circle (see `simulator`).
         blind = f'<param key="junctionModel.ignoreIDs" value="{US}"/>'
+        if layout.all_way_stop:  # `turns` decides who goes
+            blind = f'<param key="junctionModel.ignoreTypes" value="{US} {CAR}"/>'
         yield (
             f'<flow id="{start}{end}" type="{CAR}" begin="0" end="{HORIZON}" departSpeed="max" '
             f'probability="{rate:.5f}"><route edges="{edges}"/>'
