@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from verifier.controller import Controller
     from worlds.perception.effect import Effect, Sight
     from worlds.simulation.interface import Simulator
+    from worlds.statistics import Rate
 
 _ACCURACIES = (0.99, 0.95, 0.9, 0.8)
 
@@ -268,15 +269,15 @@ def _print(found: Mapping[str, Sequence[Effect]]) -> None:
     for name, effects in found.items():
         console.print(Text(name, style="bold"))
         table = plain_table(
-            "seen", "band", "violates nothing", "finished", "collides", "seconds",
-            "looks again", "differs", "at most",
+            "seen", "band", "violates nothing %", "finished %", "collides %", "seconds",
+            "looks again", "differs %", "at most",
         )  # fmt: skip
         for e in effects:
-            bound = "" if e.divergence is None else f"{100 * e.divergence.choice:.1f} %"
+            bound = "" if e.divergence is None else f"{100 * e.divergence.choice:.1f}"
             table.add_row(
                 e.condition,
                 f"{e.band:g}" if e.band else "",
-                e.unviolated.percent(),
+                _rate(e.unviolated),
                 _percent(e.finished.value),
                 _percent(e.collisions.value),
                 f"{e.seconds[0]:.1f} ± {e.seconds[1]:.1f}",
@@ -301,15 +302,19 @@ def _print_specifications(effects: Sequence[Effect]) -> None:
     shown = [e for e in effects if e.band == 0]
     if not changed:
         return
-    table = plain_table("P_Φ", *(e.condition for e in shown))
+    table = plain_table("P_Φ, %", *(e.condition for e in shown))
     for name in changed:
         cells = []
         for e in shown:
             floor = f" ≥ {100 * e.lowest[name]:.0f}" if name in e.lowest else ""
-            cells.append(e.satisfied[name].percent() + floor)
+            cells.append(_rate(e.satisfied[name]) + floor)
         table.add_row(name, *cells)
     make_console().print(Padding(table, (0, 0, 1, 2)))
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _rate(rate: Rate) -> str:
+    return f"{_percent(rate.value)} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"

@@ -56,8 +56,8 @@ def command(
 ) -> None:
     """Sample, verify, repair, rank, train and evaluate, round by round; then report.
 
-    CONFIG is a .yaml file, a name (quick, reproduce, simulated, llama2-7b), or a run's folder, whose
-    configuration is then used.
+    CONFIG is a .yaml file, a name (quick, reproduce, simulated, llama2-7b), or a run's folder,
+    whose configuration is then used.
 
     A run that was stopped, by whatever means, goes on with --resume. What is finished is kept.
     If the configuration, the model or a file that it names has changed since, the stages that

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from worlds.perception.effect import Effect
@@ -35,6 +36,9 @@ def effect_picture(found: Mapping[str, Sequence[Effect]], title: str, most: int 
         for axes, (name, effects) in zip(panels, rows.items(), strict=True):
             _effect_panel(axes, name, effects, shown)
         handles, labels = panels[0].get_legend_handles_labels()
+        if any(e.lowest for effects in rows.values() for e in effects):
+            handles.append(Line2D([], [], color=FAINT, linewidth=2, alpha=0.5))
+            labels.append("not below (bound)")
         figure.legend(handles, labels, loc="outside lower left", ncols=min(len(labels), 5))
         return as_png(figure)
 
@@ -69,7 +73,7 @@ def _effect_panel(axes: Axes, name: str, effects: Sequence[Effect], shown: Seque
                     solid_capstyle="butt",
                 )
     axes.set_title(name)
-    axes.set(ylabel="P_Φ", ylim=(-0.03, 1.05), xlim=(-0.5, len(shown) - 0.5))
+    axes.set(ylabel="$P_\\Phi$", ylim=(-0.03, 1.05), xlim=(-0.5, len(shown) - 0.5))
     axes.set_xticks(range(len(shown)), [_symbol(spec) for spec in shown])
     axes.grid(visible=False, axis="x")
     for edge in np.arange(0.5, len(shown) - 1):
