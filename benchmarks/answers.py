@@ -18,10 +18,11 @@ CORPUS = REPOSITORY / "tests" / "data" / "corpus" / "answers.jsonl"
 
 @dataclass(frozen=True)
 class Answer:
-    """A readable answer: the world it is judged in, and its controller."""
+    """A readable answer: the world it is judged in, its controller, and the manoeuvre asked for."""
 
     world: str
     controller: Controller
+    action: str | None = None
 
 
 def load_answers(
@@ -31,11 +32,12 @@ def load_answers(
     if not path.exists():
         return [], 0
     rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    worlds = {task.id: task.world for task in load_tasks(vocabulary=vocabulary)}
+    tasks = {task.id: task for task in load_tasks(vocabulary=vocabulary)}
     answers = []
     for row in rows:
         read = steps_to_controller(row["text"], vocabulary, semantics.conditional)
-        world = row.get("world") or worlds.get(row.get("task", ""))
+        task = tasks.get(row.get("task", ""))
+        world = row.get("world") or (task and task.world)
         if read.controller is not None and world is not None:
-            answers.append(Answer(str(world), read.controller))
+            answers.append(Answer(str(world), read.controller, task and task.action))
     return answers, len(rows)

@@ -51,6 +51,10 @@ def _section(content: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield from (f"{number}. {note}" for number, note in enumerate(notes, start=1))
     yield ""
+    for picture in content.get("pictures", ()):
+        yield from (f"![{picture['shows']}]({picture['path']})", "")
+    for table in content.get("tables", ()):
+        yield from learning_page.Table.from_json(table).to_markdown()
 
 
 def main() -> None:

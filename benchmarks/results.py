@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -61,7 +61,11 @@ def at_most(row: Row, value: float) -> Row:
 
 
 def write_results(
-    name: str, rows: Sequence[Row], packages: Sequence[str], path: Path | None = None
+    name: str,
+    rows: Sequence[Row],
+    packages: Sequence[str],
+    path: Path | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write docs/results/NAME.json (or ``path``).
 
@@ -70,6 +74,7 @@ def write_results(
         rows: What it found.
         packages: Distributions whose versions matter.
         path: Another place.
+        more: Further entries; the report knows ``pictures`` (``{"path", "shows"}``) and ``tables``.
     """
     path = path or FOLDER / f"{name}.json"
     content = {
@@ -79,6 +84,7 @@ def write_results(
         "machine": machine(),
         "versions": _versions(packages),
         "rows": [_rounded(row) for row in rows],
+        **(more or {}),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
