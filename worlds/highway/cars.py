@@ -35,6 +35,8 @@ class _OnPath:
     path: Path
     road: Any
     position: Any
+    speed: float
+    action: Any
     target_lane_index: LaneIndex
 
     def on_state_update(self) -> None:
@@ -58,7 +60,7 @@ class _OnPath:
         return self.s - CAR_LENGTH / 2
 
 
-class OwnCar(_OnPath, ControlledVehicle):
+class OwnCar(_OnPath, ControlledVehicle):  # type: ignore[misc]
     """The car that takes orders.
 
     Args:
@@ -119,17 +121,24 @@ class OwnCar(_OnPath, ControlledVehicle):
         self.hardest_braking = max(self.hardest_braking, (before - self.speed) / dt)
 
     def _acceleration(self) -> float:
-        if self.manoeuvre is None and not self.drives_up:
+        if self.manoeuvre is not None:
+            return self._towards(self.path.speed_at(self.s, GENTLE))
+        if not self.drives_up:
             left = max(0.05, self.path.line - self.front)
             braking = max(GENTLE, self.speed**2 / (2 * left))
             return max(-min(braking, HARD), -self.speed / self.dt)
-        allowed = self.path.speed_at(self.s, GENTLE)
-        if self.manoeuvre is None:
-            left = self.path.line - _STOPS - self.front
-            # Where it will be after this tick counts: so it does not roll over the line.
-            left -= self.speed * self.dt / 2
-            allowed = min(allowed, math.sqrt(2 * GENTLE * max(0.0, left)))
-        return min(max((allowed - self.speed) / self.dt, -HARD), ACCELERATION)
+        # The library moves first and brakes then, half a tick late on average.
+        left = self.path.line - _STOPS - self.front - self.speed * self.dt / 2
+        if left < 0.02:
+            return max(-GENTLE, -self.speed / self.dt)
+        needed = self.speed**2 / (2 * left)
+        if needed >= GENTLE:
+            return max(-HARD, -needed, -self.speed / self.dt)
+        # Not faster than what can still be braked gently after this tick.
+        return self._towards(math.sqrt(2 * GENTLE * max(0.0, left - self.speed * self.dt)))
+
+    def _towards(self, speed: float) -> float:
+        return min(max((speed - self.speed) / self.dt, -HARD), ACCELERATION)
 
 
 class OtherCar(_OnPath, IDMVehicle):

@@ -153,6 +153,11 @@ class Pedestrian(RoadObject):
         return self.going and self.u <= self.walk.half
 
     @property
+    def pushed(self) -> bool:
+        """Whether a car has hit them, or would within the next moment."""
+        return self.crashed or bool(np.any(self.impact))
+
+    @property
     def gone(self) -> bool:
         """Whether they have walked away."""
         return self.u > self.walk.half + _GONE

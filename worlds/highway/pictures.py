@@ -175,12 +175,12 @@ def _markings(surface: WorldSurface, arm: str, edge: float, half: float) -> None
     begin = edge + 5.0
     while begin < ARM_LENGTH:
         ends = _points(surface, arm, [(0.0, begin), (0.0, begin + LaneGraphics.STRIPE_LENGTH)])
-        pygame.draw.line(surface, _PAINT, *ends, width)
+        pygame.draw.line(surface, _PAINT, ends[0], ends[1], width)
         begin += LaneGraphics.STRIPE_SPACING + 1.0
     for side in (-1, 1):
         x = side * (half - 0.25)
         ends = _points(surface, arm, [(x, edge), (x, ARM_LENGTH)])
-        pygame.draw.line(surface, _PAINT, *ends, surface.pix(0.15))
+        pygame.draw.line(surface, _PAINT, ends[0], ends[1], surface.pix(0.15))
 
 
 def _crosswalk(surface: WorldSurface, thing: Crosswalk) -> None:
@@ -203,7 +203,7 @@ def _crosswalk(surface: WorldSurface, thing: Crosswalk) -> None:
 def _line(surface: WorldSurface, thing: StopLine) -> None:
     across = np.array([-np.sin(thing.heading), np.cos(thing.heading)])
     ends = [surface.vec2pix(thing.position + across * side * 1.85) for side in (-1, 1)]
-    pygame.draw.line(surface, _PAINT, *ends, surface.pix(0.45))
+    pygame.draw.line(surface, _PAINT, ends[0], ends[1], surface.pix(0.45))
 
 
 _PAINTED: tuple[tuple[Any, Any], ...] = ((Crosswalk, _crosswalk), (StopLine, _line))
@@ -245,7 +245,7 @@ def _arrow(surface: WorldSurface, box: pygame.Rect, shown: str) -> None:
             direction = np.array([math.cos(angle), math.sin(angle)])
             centre = np.array(box.center)
             ends = [centre + direction * box.width * k for k in (0.62, 0.78)]
-            pygame.draw.line(surface, colour, *ends, max(2, surface.pix(0.18)))
+            pygame.draw.line(surface, colour, ends[0], ends[1], max(2, surface.pix(0.18)))
 
 
 def _sign(surface: WorldSurface, thing: StopSign) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from highway_env.road.lane import AbstractLane, CircularLane, LineType, StraightLane
@@ -297,7 +299,8 @@ def _crossing(layout: Layout) -> Place:
             f"{arm}.in",
             f"{over}.out",
             StraightLane(
-                *ends,
+                ends[0],
+                ends[1],
                 line_types=(LineType.NONE, LineType.NONE),  # type: ignore[arg-type]
                 speed_limit=ROAD_SPEED,
             ),
@@ -325,8 +328,8 @@ def _lanes(
     network: RoadNetwork, nodes: Sequence[str]
 ) -> tuple[tuple[LaneIndex, ...], tuple[float, ...], tuple[float, ...]]:
     """Indices, starts and limits of the lanes between nodes."""
-    indices = tuple((a, b, 0) for a, b in zip(nodes, nodes[1:], strict=False))
-    lanes = [network.get_lane(index) for index in indices]
+    indices = tuple((a, b, 0) for a, b in pairwise(nodes))
+    lanes: list[Any] = [network.get_lane(index) for index in indices]
     starts = [0.0]
     for lane in lanes[:-1]:
         starts.append(starts[-1] + float(lane.length))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +32,6 @@ START = (8.0, 12.0)
 
 START_SPEED = (0.0, 3.0)
 """Metres per second."""
-
 
 WARM_UP = 24.0
 """Seconds in which the others get on their way before our car starts."""
@@ -72,8 +70,8 @@ class HighwaySimulator:
         self.own.dt = 1 / FREQUENCY
         self._started_at = s
         self.fixtures = _fixtures(self.layout, self.place, road)
-        road.vehicles = [self.own]
-        road.objects = list(self.fixtures)
+        road.vehicles.append(self.own)
+        road.objects.extend(self.fixtures)
         self.walkers = Walkers(self.layout, self.place, road, source)
         self.traffic = Traffic(self.layout, self.place, road, self.clock, source)
         self._road = road
@@ -182,7 +180,7 @@ class HighwaySimulator:
         road.step(seconds)
         if own.crashed:
             # What would be hit within the next tick is only pushed (``impact``) in the library.
-            hit = any(walker.crashed or walker.impact.any() for walker in self.walkers.all)
+            hit = any(walker.pushed for walker in self.walkers.all)
             self._collision = "pedestrian" if hit else "car"
         elif own.manoeuvre is not None and own.s >= own.path.clear:
             self._exit = own.manoeuvre

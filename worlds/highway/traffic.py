@@ -35,6 +35,7 @@ _AT_SIGNS = 16.0  # mean seconds between the cars of an arm with a stop sign
 _PAUSE = (2.5, 6.0)  # seconds between two turns
 _BEYOND = 45.0  # metres of the last lane after which a car is taken away
 _STOPS, _OVER = 1.0, 1.5  # metres before the line at which cars stop, and may roll over it
+_BEFORE_WALK = 1.5  # metres before a crosswalk at which cars stop for somebody on it
 _QUEUE_ENDS = 30.0  # metres from an arm's end within which no car may stand for another to come
 
 
@@ -211,10 +212,10 @@ class Traffic:
         if held and front < car.path.line + _OVER:
             found.append((max(1.0, car.path.line - _STOPS - front + wanted), line))
         for arm, near, _ in car.path.walks:
-            left = near - 0.7 - front
+            left = near - front
             stoppable = left > 0 and car.speed**2 <= 2 * car.ACC_MAX * left
             if stoppable and left < 40 and walkers.in_the_way(arm, self._lane(car, near)):
-                found.append((left + wanted, line))
+                found.append((max(1.0, left - _BEFORE_WALK + wanted), line))
         car.gap, car.leader = min(found, key=lambda pair: pair[0], default=(np.inf, None))
 
 
