@@ -44,6 +44,13 @@ _SUFFIXES = (".gif", ".mp4", ".png")
 )
 @click.option("--title", metavar="TEXT", help="By default the controller's file.")
 @click.option("--speed", default=2.0, show_default=True, type=click.FloatRange(0.1, 50))
+@click.option(
+    "--zoom",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(1, 10),
+    help="Show only the middle of the scene, so many times larger.",
+)
 @click.option("--pictures", default=6, show_default=True, type=click.IntRange(2), help="A strip's.")
 @options.rules_option
 @options.goal_option
@@ -59,6 +66,7 @@ def command(
     episodes: int,
     title: str | None,
     speed: float,
+    zoom: float,
     pictures: int,
     rules: str,
     goal: str | None,
@@ -92,7 +100,7 @@ def command(
     simulator = make_simulator(world, words)
     try:
         name = title or Path(controller).stem.replace("_", " ")
-        ride = Ride(simulator, driven, goal, Course(profile), book, words, name)
+        ride = Ride(simulator, driven, goal, Course(profile), book, words, name, zoom)
         chosen = seed
         if worst:
             with progress_bar(f"driving in {world}", episodes) as advance:

@@ -95,6 +95,7 @@ class Ride:
         rules: The rule book.
         vocabulary: The domain.
         title: For the reader.
+        zoom: Only the middle of the pictures is shown, so many times larger; at least 1.
     """
 
     simulator: Simulator
@@ -104,6 +105,7 @@ class Ride:
     rules: RuleBook
     vocabulary: Vocabulary
     title: str = ""
+    zoom: float = 1.0
 
     def drive(self, seed: int) -> tuple[Episode, tuple[Violation, ...]]:
         """One episode and what it breaks, without pictures.
@@ -120,7 +122,7 @@ class Ride:
         Raises:
             InputError: As `drive`.
         """
-        camera = _Camera(self.simulator, self.course)
+        camera = _Camera(self.simulator, self.course, self.zoom)
         hooked = hasattr(self.simulator, MOMENT_HOOK)
         if hooked:
             setattr(self.simulator, MOMENT_HOOK, camera.moment)
@@ -147,9 +149,10 @@ class Ride:
 class _Camera:
     """Takes a picture at every decision, and while it is carried out."""
 
-    def __init__(self, simulator: Simulator, course: Course) -> None:
+    def __init__(self, simulator: Simulator, course: Course, zoom: float) -> None:
         self._shots: list[Shot] = []
         self._simulator, self._decisions = simulator, 0
+        self._zoom = zoom
         self._perceive, self._watch = course.perceive, course.watch
         self.course = replace(course, perceive=self._look, watch=self._after)
 
@@ -187,7 +190,7 @@ class _Camera:
 
     def _take(self) -> None:
         status = self._simulator.status()
-        picture = np.ascontiguousarray(self._simulator.render())
+        picture = middle_of(self._simulator.render(), self._zoom)
         pixels = zlib.compress(picture.tobytes(), 1)
         shot = Shot(status.seconds, self._decisions - 1, status.speed, picture.shape, pixels)
         # Of two pictures of one moment the later one belongs to the decision made then.
@@ -199,6 +202,13 @@ class _Camera:
         """Whether the last shot is all that is left of another decision."""
         last = self._shots[-1].decision
         return last != shot.decision and (len(self._shots) < 2 or self._shots[-2].decision != last)
+
+
+def middle_of(picture: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
+    """The middle of a picture, 1 / ``zoom`` as high and wide."""
+    height, width = picture.shape[:2]
+    top, left = round(height * (1 - 1 / zoom) / 2), round(width * (1 - 1 / zoom) / 2)
+    return np.ascontiguousarray(picture[top : height - top, left : width - left])
 
 
 Severity = tuple[bool, int, int]

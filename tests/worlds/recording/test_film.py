@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from dataclasses import replace
 
 import imageio.v2 as imageio
 import numpy as np
@@ -124,6 +125,13 @@ def test_detectors_and_watchers_work_while_filming():
     assert all(not decision.seen for decision in film.episode.decisions)
     assert len(seen) >= len(film.episode.decisions) - film.episode.closing
     assert film.episode == blind.drive(2)[0]
+
+
+def test_zoom_shows_the_middle():
+    whole, close = ride().film(3), replace(ride(), zoom=2.0).film(3)
+    assert close.episode == whole.episode
+    assert close.shots[0].picture.shape == (120, 160, 3)
+    assert np.array_equal(close.shots[0].picture, whole.shots[0].picture[60:180, 80:240])
 
 
 def test_worst_is_a_collision_then_most_rules_then_earliest():
