@@ -5,9 +5,9 @@ pedestrians cross ("pW"). Signals are SUMO's: ``G`` goes first, ``g`` goes but y
 yellow and everything else is red. So a protected left turn is ``G``, a permissive one ``g``.
 
 The order is: our left-turn arrow, if there is one, alone; then our direction and the oncoming
-one; then the crossing road. Pedestrians walk beside the traffic that has green and stop earlier,
-so that slow ones get across. The oncoming direction is stopped a few seconds before ours ("early
-cut-off"): late oncoming cars are gone before our light is not green any more.
+one; then the crossing road. Pedestrians walk beside the traffic that has green. Those at the left
+and the oncoming cars are stopped a few seconds before us ("early cut-off"), so that left turns get
+their chance and late oncoming cars are gone before our light is not green any more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from worlds.simulation.layout import ARROW, FLASHING, LIGHT, Layout
 
-_YELLOW, _ALL_RED = 3.0, 4.0
+_YELLOW, _ALL_RED = 3.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _junction(lights: tuple[str, ...]) -> Iterator[Phase]:
     permissive = LIGHT in lights or FLASHING in lights
     ours = {"Ss": "G", "Sr": "g"} | ({"Sl": "g"} if permissive else {})
     oncoming = {"Ns": "G", "Nr": "g", "Nl": "g"}
-    beside = {"pW": "G", "pE": "G"}
+    right, beside = {"pE": "G"}, {"pW": "G", "pE": "G"}
     if ARROW in lights:
         yield Phase(9.0, {"Sl": "G"})
         if LIGHT in lights and FLASHING not in lights:
@@ -71,7 +71,7 @@ def _junction(lights: tuple[str, ...]) -> Iterator[Phase]:
             yield Phase(2.0)
     yield Phase(6.0, ours | oncoming | beside)
     yield Phase(_YELLOW, ours | _yellow(oncoming) | beside)
-    yield Phase(3.0, ours)
+    yield Phase(3.0, ours | right)
     yield Phase(_YELLOW, _yellow(ours))
     yield Phase(_ALL_RED)
     crossing = {"Ws": "G", "Wr": "g", "Wl": "g", "Es": "G", "Er": "g", "El": "g"}

@@ -14,8 +14,11 @@ from worlds.sumo.roads import ARM_OF, arms, crosswalks, route
 CARS_PER_SECOND, CARS_PER_SECOND_AT_LIGHTS = 0.035, 0.06
 """On each arm that cars come from. Where lights hold the traffic up there may be more of it."""
 
-PEDESTRIANS_PER_SECOND, PEDESTRIANS_PER_SECOND_AT_LIGHTS = 0.03, 0.06
-"""On each crosswalk."""
+PEDESTRIANS_PER_SECOND, PEDESTRIANS_PER_SECOND_AT_LIGHTS = 0.03, 0.1
+"""On each crosswalk of a junction or roundabout."""
+
+PEDESTRIANS_PER_SECOND_AT_CROSSING = 0.06
+"""On the crosswalk of a straight road."""
 
 CAR_LENGTH, CAR_WIDTH = 4.5, 1.8
 """Metres; of every car, ours too."""
@@ -27,7 +30,7 @@ HORIZON = 2000
 """Seconds until which somebody comes; SUMO makes all pedestrians of a flow when it loads it."""
 
 _WALK = 12.0  # metres of pavement before and behind a crosswalk
-_STRAIGHT, _TURNS = 0.7, 0.3
+_TURNS = 0.3  # share of cars that turn
 _OPPOSITE = {"N": "S", "S": "N", "E": "W", "W": "E"}
 
 
@@ -77,17 +80,19 @@ def streams(layout: Layout) -> Iterator[tuple[str, str, float]]:
         straight = _OPPOSITE[start]
         turns = [arm for arm in present if arm not in (start, straight)]
         if start == "N":
-            # Oncoming cars that turn left would have to wait for ours, which they do not see.
-            turns.remove("E")
-        yield start, straight, rate * _STRAIGHT
+            # Oncoming cars that turn left would have to wait for ours, which they do not see;
+            # at lights, those that turn right for pedestrians, until the light is red.
+            turns = [] if layout.lights else ["W"]
+        turning = _TURNS if turns else 0.0
+        yield start, straight, rate * (1 - turning)
         for arm in turns:
-            yield start, arm, rate * _TURNS / len(turns)
+            yield start, arm, rate * turning / len(turns)
 
 
 def _pedestrian_flows(layout: Layout) -> Iterator[str]:
     rate = PEDESTRIANS_PER_SECOND_AT_LIGHTS if layout.lights else PEDESTRIANS_PER_SECOND
-    if layout.shape == "crossing" and not layout.lights:
-        rate *= 2
+    if layout.shape == "crossing":
+        rate = PEDESTRIANS_PER_SECOND_AT_CROSSING
     for arm in crosswalks(layout):
         for name, edges, start, end in (
             (f"{arm}1", f"out_{arm} in_{arm}", _WALK, -_WALK),
