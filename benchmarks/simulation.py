@@ -18,9 +18,14 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.results import FOLDER, Row, table_of, write_results
-from benchmarks.simulation_agreement import agreement_rows, compare_all, disagreement_table
+from benchmarks.simulation_agreement import (
+    agreement_rows,
+    cause_table,
+    compare_all,
+    disagreements,
+)
 from benchmarks.simulation_controllers import Entrant, entrants
-from benchmarks.simulation_crew import determinism_row, rate_rows
+from benchmarks.simulation_crew import crew_rows
 from benchmarks.simulation_paper import (
     PICTURE,
     draw_paper_figure,
@@ -64,9 +69,7 @@ class Size:
     workers: int = 2
 
 
-QUICK = Size(
-    blocks=1, block=1, rounds=1, round=2, paper=4, seeds=2, sampled=1, equal=1, scenarios=2
-)
+QUICK = Size(1, 1, 1, 2, paper=4, seeds=2, sampled=1, equal=1, scenarios=2, workers=0)
 
 
 def measure(
@@ -86,23 +89,22 @@ def measure(
 
     tell("speed beside the libraries")
     rows = list(speed_rows(vocabulary, size.blocks, size.block))
-    tell("episodes per minute")
-    rows += rate_rows(vocabulary, size.round, size.rounds)
+    semantics = load_semantics("default")
+    field = first_scenarios(entrants(vocabulary, semantics, size.sampled), size.scenarios)
+    tell("episodes per minute, and whether they are equal")
+    rows += crew_rows(vocabulary, field, size.rounds, size.round, size.equal)
     tell("the paper's two controllers")
     paper = drive_paper_controllers(vocabulary, size.paper, size.workers)
     rows += paper_rows(paper)
     draw_paper_figure(paper, picture)
-    semantics = load_semantics("default")
-    field = first_scenarios(entrants(vocabulary, semantics, size.sampled), size.scenarios)
     tell(f"{len(field)} controllers beside their proofs")
     compared = compare_all(vocabulary, semantics, field, size.seeds, size.workers)
     rows += agreement_rows(compared)
-    tell("equal episodes in all processes")
-    rows.append(determinism_row(vocabulary, field, size.equal))
     shows = "How often each rule is kept before and after training, in both simulators"
     return rows, {
         "pictures": [{"path": f"pictures/{picture.name}", "shows": shows}],
-        "tables": [paper_table(paper).to_json(), disagreement_table(compared).to_json()],
+        "tables": [paper_table(paper).to_json(), cause_table(compared).to_json()],
+        "disagreements": disagreements(compared),
     }
 
 
@@ -117,13 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute's worth, nothing written")
     parser.add_argument("--episodes", type=int, help="of each of the paper's controllers (200)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--output", type=Path, help="write the results here instead")
     options = parser.parse_args(arguments)
-    if (options.episodes or 1) < 1 or options.workers < 0:
-        parser.error("at least one episode, and no fewer than 0 processes")
+    if options.episodes is not None and options.episodes < 1:
+        parser.error("at least one episode")
     size = QUICK if options.quick else Size()
-    size = replace(size, paper=options.episodes or size.paper, workers=options.workers)
+    size = replace(size, paper=options.episodes or size.paper)
     console = Console(width=None if sys.stdout.isatty() else 180)
     with tempfile.TemporaryDirectory() as folder:
         drawn = Path(folder) / PICTURE.name
@@ -131,7 +132,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(table_of("simulation", rows))
         if options.output or not options.quick:
             path = write_results("simulation", rows, PACKAGES, options.output, more)
-
             beside = PICTURE if path.parent == FOLDER else path.parent / PICTURE.name
             beside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(drawn, beside)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.learning.page import Cell, Table
 from benchmarks.results import Row, at_most
@@ -18,6 +19,7 @@ from worlds.simulation.crew import Crew, Driven, Job, Lost
 from worlds.simulation.driver import Course
 from worlds.simulation.episode import Episode
 from worlds.simulation.judging import EpisodeJudge
+from worlds.statistics import clopper_pearson
 
 _NOTE = (
     "A triple: a controller, a rule of `road` or `paper` (or the task's progress) and a simulated "
@@ -100,7 +102,7 @@ def _compared(
     return Compared(one, campaign, agreement(campaign, vocabulary))
 
 
-def agreement_rows(found: dict[str, list[Compared]]) -> Iterator[Row]:
+def agreement_rows(found: Mapping[str, Sequence[Compared]]) -> Iterator[Row]:
     """How many triples agree, and how the others differ, for each simulator."""
     for kind, everybody in found.items():
         yield from _rows(kind, everybody)
@@ -114,7 +116,7 @@ def _rows(kind: str, everybody: Sequence[Compared]) -> Iterator[Row]:
     broken = [a for one in everybody for a in one.of("disagrees")]
     note = _NOTE.format(
         controllers=len(everybody),
-        champion=sum(one.entrant.name.startswith("champion") for one in everybody),
+        champion=sum(one.entrant.proven for one in everybody),
         episodes=max(len(one.campaign.episodes) for one in everybody),
         left_out=f"{counts['not_judged']:,}",
     )
@@ -137,65 +139,91 @@ def _rows(kind: str, everybody: Sequence[Compared]) -> Iterator[Row]:
     lost = sum(len(one.campaign.lost) for one in everybody)
     total = lost + sum(len(one.campaign.episodes) for one in everybody)
     repeated = sum(one.campaign.repeated for one in everybody)
+    yield from _proven_rows(kind, [one for one in everybody if one.entrant.proven])
     note = f"Attempts that came to nothing (crash or hang) and were made again: {repeated}."
     yield at_most(Row(f"lost episodes, {kind}", lost, f"of {total:,}", note=note), 0)
 
 
-def disagreement_table(found: dict[str, list[Compared]]) -> Table:
-    """Every rule that was proved and is yet broken by a trace, once for each cause."""
-    rows: list[dict[str, Cell]] = [
+def _proven_rows(kind: str, proven: Sequence[Compared]) -> Iterator[Row]:
+    """How the champion's proven controllers drive."""
+    total = sum(len(one.campaign.episodes) for one in proven)
+    for name, text in (("success", "finish lawfully"), ("collision", "hit something")):
+        rates = [(one.campaign.driving.rates[name], one.campaign) for one in proven]
+        hits = sum(round((rate.value or 0.0) * len(c.episodes)) for rate, c in rates)
+        rate = clopper_pearson(hits, total)
+        note = f"All of them together: {rate.percent()} of {total:,} episodes in {kind}."
+        what = f"proven controllers that {text}, {kind}"
+        yield Row(what, 100 * (rate.value or 0.0), "% of episodes", note=note)
+
+
+def disagreements(found: Mapping[str, Sequence[Compared]]) -> list[dict[str, Any]]:
+    """Every rule that was proved and is yet broken by a trace, with all its causes."""
+    return [
         {
             "world": one.campaign.world,
-            "controller": f"{one.entrant.name}, {one.entrant.action or 'any manoeuvre'}",
-            "rule": f"{each.rule.book}: {each.rule.specification.id}",
+            "controller": one.entrant.name,
+            "task_action": one.entrant.action,
+            "book": each.rule.book,
+            "rule": each.rule.specification.id,
             "proof": each.formal,
-            "episodes": cause.episodes,
-            "of": each.rule.judged,
-            "cause": cause_text(cause),
-            "first": _place(cause),
+            "episodes": each.rule.judged,
+            "broken_in": each.rule.counts["violated"],
+            "causes": [cause.to_json() for cause in each.explanations],
         }
         for everybody in found.values()
         for one in everybody
         for each in one.of("disagrees")
-        for cause in each.explanations
+    ]
+
+
+def cause_table(found: Mapping[str, Sequence[Compared]]) -> Table:
+    """The disagreements by simulator, rule and reason."""
+    cases = defaultdict[tuple[str, str, str], list[tuple[Compared, Explanation]]](list)
+    for kind, everybody in found.items():
+        for one in everybody:
+            for each in one.of("disagrees"):
+                rule = f"{each.rule.book}: {each.rule.specification.id}"
+                for cause in each.explanations:
+                    cases[kind, rule, cause.reason].append((one, cause))
+    rows: list[Mapping[str, Cell]] = [
+        {
+            "simulator": kind,
+            "rule": rule,
+            "controllers": len(group),
+            "episodes": sum(cause.episodes for _, cause in group),
+            "cause": REASONS[group[0][1].reason],
+            "example": example_text(*max(group, key=lambda case: case[1].episodes)),
+        }
+        for (kind, rule, _), group in cases.items()
     ]
     return Table(
         "Proved in the scenario, broken in a simulator",
-        "Every such case with its cause. Where a trace leaves the scenario, the labels between "
-        "which it does so.",
+        "Every such case has a cause; here by rule and cause, each with the controller that has "
+        "most episodes of it. `docs/results/simulation.json` lists them all (`disagreements`).",
         {
-            "world": "text",
-            "controller": "text",
+            "simulator": "text",
             "rule": "text",
-            "proof": "text",
+            "controllers": "count",
             "episodes": "count",
-            "of": "count",
             "cause": "text",
-            "first": "text",
+            "example": "text",
         },
         rows,
     )
 
 
-def cause_text(cause: Explanation) -> str:
-    """The cause in words."""
-    text = REASONS[cause.reason]
+def example_text(one: Compared, cause: Explanation) -> str:
+    """Where it can be seen, and where the trace left the scenario if it did."""
+    where = f"{one.entrant.scenario}, {one.entrant.name}, seed {cause.example.seed}"
     if cause.departure is None:
-        return text
+        return where
     before, after = cause.departure
-    arrow = _label(after) if before is None else f"{_label(before)} → {_label(after)}"
-    return f"{text}: {arrow}"
+    step = _label(after) if before is None else f"{_label(before)} → {_label(after)}"
+    return f"{where}: {step}"
 
 
 def _label(label: frozenset[str]) -> str:
     return f"{{{', '.join(sorted(label))}}}"
-
-
-def _place(cause: Explanation) -> str:
-    seed, seconds = cause.example.seed, cause.example.seconds
-    return f"seed {seed}, {seconds:.0f} s" + (
-        " (at the end)" if cause.example.decision is None else ""
-    )
 
 
 def _count(everybody: Sequence[Compared], test: Callable[[Agreement], bool]) -> int:

@@ -20,7 +20,7 @@ SIMULATORS = ("highway", "sumo")
 CHAMPION = REPOSITORY / "models" / "champion" / "certificates.jsonl"
 EXAMPLES = REPOSITORY / "examples"
 
-_PROGRESS = "progress_"
+_PROGRESS, _PROVEN, _SAMPLED = "progress_", "champion", "sampled"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Entrant:
     scenario: str
     action: str | None
     controller: Controller
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is one of the champion's."""
+        return self.name.startswith(_PROVEN)
 
 
 def simulated_scenarios() -> tuple[str, ...]:
@@ -66,10 +71,10 @@ def entrants(vocabulary: Vocabulary, semantics: Semantics, sampled: int) -> list
             found[key] = Entrant(name, scenario, action, controller)
 
     for scenario, action, controller in champion_controllers(vocabulary):
-        add("champion", scenario, action, controller)
+        add(_PROVEN, scenario, action, controller)
     for answer in load_answers(vocabulary, semantics)[0]:
-        if counts[f"sampled {answer.world}"] < sampled:
-            add("sampled", answer.world, answer.action, answer.controller)
+        if counts[f"{_SAMPLED} {answer.world}"] < sampled:
+            add(_SAMPLED, answer.world, answer.action, answer.controller)
     return sorted(found.values(), key=lambda one: (one.scenario, one.name))
 
 

@@ -30,62 +30,52 @@ _EQUAL_NOTE = (
 )
 
 
-def rate_rows(vocabulary: Vocabulary, episodes: int, rounds: int) -> Iterator[Row]:
-    """Both simulators at a junction with lights.
+def crew_rows(
+    vocabulary: Vocabulary, field: Sequence[Entrant], rounds: int, episodes: int, seeds: int
+) -> Iterator[Row]:
+    """How many episodes crews drive in a minute, and whether they come out equal.
 
     Args:
         vocabulary: The domain.
-        episodes: In a round.
-        rounds: How often every crew drives them.
+        field: Of whom the first of each scenario drives where equality is asked for.
+        rounds: In which the crews take turns.
+        episodes: In each of them.
+        seeds: Of every world, where equality is asked for.
     """
-    drive = DRIVES[0]
-    for kind in SIMULATORS:
-        world = f"{kind}/{drive.scenario}"
-        jobs = [Job(world, drive.controller, drive.action, seed) for seed in range(episodes)]
-        seconds = _wall_seconds(vocabulary, jobs, rounds)
-        for workers, name in _NAMES.items():
-            spent = Comparison()
-            for ours, theirs in zip(seconds[2], seconds[workers], strict=True):
-                spent.add(episodes, ours, theirs)
-            ours, theirs = spent.rates(60)
-            yield Row(
-                f"{world}, 2 processes",
-                ours,
-                "episodes / min",
-                name,
-                theirs,
-                spent.ratio,
-                spent.spread,
-                note=_RATE_NOTE,
-            )
-
-
-def _wall_seconds(
-    vocabulary: Vocabulary, jobs: Sequence[Job], rounds: int
-) -> Mapping[int, list[float]]:
-    """Of every round, by size of the crew; each begins a round in turn."""
-    seconds: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    course = Course(load_semantics("default"))
     with ExitStack() as stack:
-        crews = {workers: stack.enter_context(_crew(vocabulary, workers)) for workers in WORKERS}
-        for crew in crews.values():
-            crew.drive(jobs[: max(WORKERS)])  # starts processes and makes simulators
-        for number in range(rounds):
-            start = number % len(WORKERS)
-            for workers in WORKERS[start:] + WORKERS[:start]:
-                began = time.monotonic()
-                crews[workers].drive(jobs)
-                seconds[workers].append(time.monotonic() - began)
-    return seconds
+        crews = {
+            workers: stack.enter_context(Crew(course, vocabulary, workers=workers))
+            for workers in WORKERS
+        }
+        for kind in SIMULATORS:
+            yield from _rate_rows(f"{kind}/{DRIVES[0].scenario}", crews, rounds, episodes)
+        yield _equal_row(field, crews, seeds)
 
 
-def determinism_row(vocabulary: Vocabulary, field: Sequence[Entrant], seeds: int) -> Row:
-    """How many episodes do not come out equal in every process, over all simulated worlds.
+def _rate_rows(world: str, crews: Mapping[int, Crew], rounds: int, episodes: int) -> Iterator[Row]:
+    drive = DRIVES[0]
+    jobs = [Job(world, drive.controller, drive.action, seed) for seed in range(episodes)]
+    for crew in crews.values():
+        crew.drive(jobs[: max(WORKERS)])  # starts processes and makes simulators
+    seconds: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    for number in range(rounds):
+        start = number % len(WORKERS)
+        for workers in WORKERS[start:] + WORKERS[:start]:
+            began = time.monotonic()
+            crews[workers].drive(jobs)
+            seconds[workers].append(time.monotonic() - began)
+    for workers, name in _NAMES.items():
+        spent = Comparison()
+        for ours, theirs in zip(seconds[2], seconds[workers], strict=True):
+            spent.add(episodes, ours, theirs)
+        ours, theirs = spent.rates(60)
+        what, unit = f"{world}, 2 processes", "episodes / min"
+        yield Row(what, ours, unit, name, theirs, spent.ratio, spent.spread, note=_RATE_NOTE)
 
-    Args:
-        vocabulary: The domain.
-        field: Of whom the first of each scenario drives.
-        seeds: Episodes per world.
-    """
+
+def _equal_row(field: Sequence[Entrant], crews: Mapping[int, Crew], seeds: int) -> Row:
+    """How many episodes do not come out equal in every process, over all simulated worlds."""
     first = {one.scenario: one for one in reversed(field)}
     jobs = [
         Job(f"{kind}/{scenario}", one.controller, one.action, seed)
@@ -93,17 +83,10 @@ def determinism_row(vocabulary: Vocabulary, field: Sequence[Entrant], seeds: int
         for scenario, one in sorted(first.items())
         for seed in range(seeds)
     ]
-    found: list[list[str]] = []
-    for workers in WORKERS:
-        with _crew(vocabulary, workers) as crew:
-            found.append([outcome(driven) for driven in crew.drive(jobs)])
-    row = Row(
-        "episodes that differ between processes",
-        different(found),
-        f"of {len(jobs)}",
-        note=_EQUAL_NOTE.format(worlds=len(SIMULATORS) * len(first), seeds=seeds),
-    )
-    return at_most(row, 0)
+    found = [[outcome(driven) for driven in crew.drive(jobs)] for crew in crews.values()]
+    note = _EQUAL_NOTE.format(worlds=len(SIMULATORS) * len(first), seeds=seeds)
+    what = "episodes that differ between processes"
+    return at_most(Row(what, different(found), f"of {len(jobs)}", note=note), 0)
 
 
 def different(found: Sequence[Sequence[str]]) -> int:
@@ -115,7 +98,3 @@ def outcome(driven: Driven) -> str:
     """The hash of an episode's trace; an episode that was lost equals no other."""
     result = driven.result
     return result.hash if isinstance(result, Episode) else f"lost {id(driven)}"
-
-
-def _crew(vocabulary: Vocabulary, workers: int) -> Crew:
-    return Crew(Course(load_semantics("default")), vocabulary, workers=workers)

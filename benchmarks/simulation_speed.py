@@ -6,6 +6,7 @@ import dataclasses
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,24 +244,41 @@ def recorded_scenes(each: Drive, layout: Layout, seeds: Sequence[int]) -> list[S
     return recorded.scenes
 
 
+@contextmanager
+def unchanged(kind: type) -> Iterator[None]:
+    """Puts the constants of a class back at the end.
+
+    The library's junction sets some of IDMVehicle's for the whole process; our cars are such
+    vehicles, and must not drive otherwise because somebody made another environment.
+    """
+    before = {name: value for name, value in vars(kind).items() if name.isupper()}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(kind, name, value)
+
+
 def library_environment(name: str) -> Any:
     """One of highway-env's environments at our frequencies."""
     config = {"simulation_frequency": FREQUENCY, "policy_frequency": 1}
-    return gymnasium.make(name, config=config).unwrapped
+    with unchanged(IDMVehicle):
+        return gymnasium.make(name, config=config).unwrapped
 
 
 def environment_cost(environment: Any, amount: float, seed: int) -> float:
     """CPU seconds of a vehicle second in the steps of an environment, of which so many are made."""
     done, spent, over = 0.0, 0.0, True
-    while done < amount:
-        if over:
-            environment.reset(seed=seed)
-            seed += 1
-        done += len(environment.road.vehicles)
-        began = cpu_seconds()
-        *_, terminated, truncated, _ = environment.step(_IDLE)
-        spent += cpu_seconds() - began
-        over = terminated or truncated
+    with unchanged(IDMVehicle):
+        while done < amount:
+            if over:
+                environment.reset(seed=seed)
+                seed += 1
+            done += len(environment.road.vehicles)
+            began = cpu_seconds()
+            *_, terminated, truncated, _ = environment.step(_IDLE)
+            spent += cpu_seconds() - began
+            over = terminated or truncated
     return spent / done
 
 
