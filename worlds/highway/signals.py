@@ -74,8 +74,8 @@ def _junction(lights: tuple[str, ...]) -> tuple[Phase, ...]:
         dark = FLASHING in lights or LIGHT not in lights
         phases.append(Phase(3.5) if dark else Phase(3.0, light))
     phases += [
-        Phase(6.0, light, permissive, "green", walk=_BESIDE, late=_BESIDE),
-        Phase(4.0, light, permissive, "green", walk=_RIGHT, late=_BESIDE),
+        Phase(5.0, light, permissive, "green", walk=_BESIDE, late=_BESIDE),
+        Phase(3.0, light, permissive, "green", walk=_RIGHT, late=_BESIDE),
         Phase(2.0, light, permissive, "yellow", walk=_RIGHT, late=_RIGHT),
         Phase(4.0, light, permissive, walk=_RIGHT, late=_RIGHT),
         Phase(3.0, "yellow" if LIGHT in lights else "red", late=_RIGHT),

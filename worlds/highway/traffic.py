@@ -29,7 +29,7 @@ REACTION = 1.5
 """Seconds after which a car that stands at a light starts once it is green."""
 
 _HEADWAY = 2.0  # seconds between cars of a stream, at least
-_AT_LIGHTS, _BUSY = 9.0, 5.0  # mean seconds to the next one: at lights; elsewhere in busy times
+_AT_LIGHTS, _BUSY = 10.0, 5.0  # mean seconds to the next one: at lights; elsewhere in busy times
 _BUSY_TIMES, _QUIET_TIMES = (9.0, 17.0), (14.0, 20.0)  # seconds, without lights
 _AT_SIGNS = 16.0  # mean seconds between the cars of an arm with a stop sign
 _PAUSE = (2.5, 6.0)  # seconds between two turns

@@ -29,7 +29,7 @@ CAR_GAP = 3.0
 OWN_MARGIN = 1.0
 """Seconds by which a pedestrian wants to be across before our car, which makes its manoeuvre."""
 
-_AT_LIGHTS, _ELSEWHERE = 10.0, 20.0  # mean seconds between the pedestrians of a crosswalk
+_AT_LIGHTS, _ELSEWHERE = 8.5, 20.0  # mean seconds between the pedestrians of a crosswalk
 _MOST = 4  # pedestrians of a crosswalk at a time
 _OWN_LIMIT = 9.0  # metres per second
 
