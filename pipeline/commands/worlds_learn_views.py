@@ -158,6 +158,14 @@ def conformance_view(found: Conformance, vocabulary: Vocabulary, examples: int) 
     if found.ignored:
         ignored = label_words(found.ignored, vocabulary)
         parts.append(Text(f"left out, since it does not speak of them: {ignored}", style="yellow"))
+    if found.long_steps:
+        parts.append(
+            Text(
+                f"{found.long_steps:,} more took several periods and are possible only as several "
+                "steps: a manoeuvre was made, and the world went on meanwhile",
+                style="yellow",
+            )
+        )
     if found.relief:
         parts.append(Padding(_relief(found), (1, 0, 0, 2)))
     for exclusion in found.exclusions:

@@ -67,6 +67,9 @@ class Conformance:
         conforming: Episodes that the scenario allows from beginning to end.
         steps: Recorded steps.
         exclusions: What was recorded and is excluded, most frequent first.
+        long_steps: Recorded steps that are possible only as several: a manoeuvre took its time, and
+            the world went on meanwhile. A controller that is verified step by step never meets
+            them.
         ignored: Propositions recorded that the scenario does not speak about; they were left out.
         modelled_labels: Distinct labels of the scenario.
         seen_labels: Of these, recorded.
@@ -83,6 +86,7 @@ class Conformance:
     conforming: int
     steps: int
     exclusions: tuple[Exclusion, ...]
+    long_steps: int
     ignored: tuple[str, ...]
     modelled_labels: int
     seen_labels: int
@@ -109,9 +113,12 @@ class Conformance:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        plain = ("scenario", "episodes", "conforming", "steps", "modelled_labels", "seen_labels")
+        plain = ("scenario", "episodes", "conforming", "steps", "long_steps", "modelled_labels")
         return {
-            **{key: getattr(self, key) for key in (*plain, "modelled_steps", "seen_steps")},
+            **{
+                key: getattr(self, key)
+                for key in (*plain, "seen_labels", "modelled_steps", "seen_steps")
+            },
             "ignored": list(self.ignored),
             "excluded_steps": self.excluded_steps,
             "relief": [{"rule": str(rule), "times": times} for rule, times in self.relief],
@@ -153,14 +160,18 @@ def conform(
     found: list[tuple[Break, Fault, Example]] = []
     labels: Counter[Label] = Counter()
     steps: Counter[tuple[Label, Label]] = Counter()
-    conforming = 0
+    conforming = long_steps = 0
     for recording in recordings:
         sequence = [label & known for label in recording.labels]
         labels.update(sequence)
         steps.update(itertools.pairwise(sequence))
-        breaks = tracker.breaks(sequence)
-        conforming += not breaks
+        breaks = tracker.breaks(sequence, recording.periods)
+        long = [b for b in breaks if b.kind == "long"]
+        long_steps += len(long)
+        conforming += len(breaks) == len(long)
         for broken in breaks:
+            if broken.kind == "long":
+                continue
             fault = _fault(world, body, broken, sequence[broken.index])
             found.append((broken, fault, _example(recording, broken.index, sequence)))
     modelled = dict.fromkeys(world.labels)
@@ -178,6 +189,7 @@ def conform(
         conforming=conforming,
         steps=sum(r.steps for r in recordings),
         exclusions=_grouped(found),
+        long_steps=long_steps,
         ignored=tuple(p for p in recordings[0].propositions if p not in known),
         modelled_labels=len(modelled),
         seen_labels=len(modelled) - len(unseen_labels),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ class Recording:
     def steps(self) -> int:
         """Recorded steps: pairs of labels that follow each other."""
         return len(self.labels) - 1
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """For each label, the periods since the one before, at least 1; 1 for the first."""
+        between = (b - a for a, b in pairwise(self.seconds))
+        return (1, *(max(1, round(seconds / self.period)) for seconds in between))
 
     def to_json(self) -> dict[str, Any]:
         """The line of a file of recordings."""

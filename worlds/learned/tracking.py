@@ -14,8 +14,9 @@ from typing import Literal
 from verifier.transition_system import TransitionSystem
 from worlds.learned.recordings import Label
 
-Kind = Literal["label", "start", "step"]
-"""No state has the label; none that has it is initial; none of them may follow."""
+Kind = Literal["label", "start", "step", "long"]
+"""No state has the label; none that has it is initial; none of them may follow. ``long``: none may
+follow at once, but the step took the time of several, and then one may."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,17 @@ class Tracker:
         self._everywhere = _by_label(world, range(len(world.states)))
         self._rows = [_by_label(world, row) for row in world.successors]
 
-    def breaks(self, labels: Sequence[Label]) -> list[Break]:
+    def breaks(self, labels: Sequence[Label], periods: Sequence[int] | None = None) -> list[Break]:
         """Every place at which the sequence is impossible; after it, one starts anew.
 
         After an impossible step every state with the new label is possible; after an impossible
         label, every state with the next possible one.
+
+        Args:
+            labels: What was seen.
+            periods: For each label, how many steps of the world fit between it and the one before
+                (any number for the first); None for one each. While a manoeuvre is made nobody
+                looks, so labels in between are not known.
         """
         found: list[Break] = []
         now: frozenset[int] | None = None
@@ -62,6 +69,10 @@ class Tracker:
                 after = self.after(now, label)
             else:
                 after = self._everywhere[label]
+            if now and not after and periods is not None and periods[index] > 1:
+                after = self._within(now, label, periods[index])
+                if after:
+                    found.append(Break("long", index, now))
             if not after:
                 found.append(Break("step" if now else "start", index, now or frozenset()))
                 after = self._everywhere[label]
@@ -71,6 +82,14 @@ class Tracker:
     def after(self, states: frozenset[int], label: Label) -> frozenset[int]:
         """States with the label that may follow one of ``states``."""
         return frozenset().union(*(self._rows[i].get(label, frozenset()) for i in states))
+
+    def _within(self, states: frozenset[int], label: Label, steps: int) -> frozenset[int]:
+        """States with the label that may follow in at most so many steps."""
+        found = self.after(states, label)
+        for _ in range(steps - 1):
+            states = frozenset().union(*(self.world.successors[i] for i in states))
+            found |= self.after(states, label)
+        return found
 
 
 def _by_label(world: TransitionSystem, states: Sequence[int]) -> dict[Label, frozenset[int]]:

@@ -97,6 +97,23 @@ def test_hidden_variables_are_followed():
     assert compared("traffic_light", "O - G").conforming == 1
 
 
+def test_a_manoeuvre_takes_the_time_of_several_steps():
+    """Green, then (four seconds later, at the line) red with a crossing car: yellow was missed."""
+    quick = episode("G L", "traffic_light")
+    scenario = load_scenario("traffic_light", VOCABULARY)
+    world = load_world("traffic_light", VOCABULARY)
+    assert conform([quick], scenario, world).exclusions[0].kind == "step"
+    slow = replace(quick, seconds=(0.0, 4.0))
+    assert slow.periods == (1, 4)
+    found = conform([slow], scenario, world)
+    assert (found.conforming, found.exclusions, found.long_steps) == (1, (), 1)
+    # What is impossible at any time stays so.
+    never = replace(episode("G O", "unprotected_left_turn"), seconds=(0.0, 4.0))
+    found = conform([never], load_scenario("unprotected_left_turn", VOCABULARY),
+                    load_world("unprotected_left_turn", VOCABULARY))  # fmt: skip
+    assert found.exclusions[0].kind == "label"
+
+
 def test_after_an_impossible_step_one_starts_anew():
     found = compared("traffic_light", "G GL GL GL - L")
     assert sum(e.times for e in found.exclusions) == 1
