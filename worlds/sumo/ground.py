@@ -46,6 +46,10 @@ def draw_ground(layout: Layout, network: Network) -> Canvas:
     for area in areas:
         canvas.polygon(area.shape, PAVEMENT)
     if layout.shape == "roundabout":
+        for lane in walks:
+            if lane.edge.startswith("ring"):  # over the pointed corners of the junctions
+                for end in (lane.shape[0], lane.shape[-1]):
+                    canvas.disc(end, PAVEMENT_WIDTH / 2, PAVEMENT)
         canvas.disc((0, 0), RING_RADIUS + LANE_WIDTH, ROAD)
     for lane in network.car_lanes.values():
         canvas.line(lane.shape, LANE_WIDTH + 0.1, ROAD)
