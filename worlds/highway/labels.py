@@ -54,6 +54,7 @@ def observe(
     shape: Shape,
     own: OwnCar,
     phase: Phase | None,
+    sign_shown: bool,
     streams: Mapping[str, list[OtherCar]],
     walkers: Iterable[Pedestrian],
 ) -> frozenset[str]:
@@ -64,6 +65,7 @@ def observe(
         shape: Of the place.
         own: Our car.
         phase: Of the lights, if there are any.
+        sign_shown: Whether our stop sign, if there is one, is shown.
         streams: Other cars by the proposition that they can make true.
         walkers: Everybody on foot.
     """
@@ -72,7 +74,7 @@ def observe(
         LIGHT: lambda: phase is not None and phase.own == "green",
         ARROW: lambda: phase is not None and phase.arrow == "green",
         FLASHING: lambda: phase is not None and phase.arrow == "flashing",
-        SIGN: lambda: own.path.line - own.front <= SIGN_AHEAD,
+        SIGN: lambda: sign_shown and own.path.line - own.front <= SIGN_AHEAD,
     }
     for name in CARS:
         tests[name] = lambda name=name: any(comes(car) for car in streams.get(name, ()))

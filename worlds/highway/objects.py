@@ -67,10 +67,15 @@ class TrafficLight(Fixture):
 
 
 class StopSign(Fixture):
-    """An octagonal sign at the stop line."""
+    """An octagonal sign at the stop line.
+
+    Attributes:
+        shown: False while a guard does not hold it up.
+    """
 
     def __init__(self, road: Road, place: Place, arm: str) -> None:
         super().__init__(road, place, arm, place.lane + 2.0 + BESIDE, place.line - 0.5)
+        self.shown = True
 
 
 class StopLine(Fixture):

@@ -69,7 +69,7 @@ def picture(place: Place, road: Road) -> NDArray[np.uint8]:
     for thing in things:
         if isinstance(thing, TrafficLight):
             _light(surface, thing)
-        elif isinstance(thing, StopSign):
+        elif isinstance(thing, StopSign) and thing.shown:
             _sign(surface, thing)
     shrunk = pygame.transform.smoothscale(surface, (SIZE, SIZE))
     return np.ascontiguousarray(np.moveaxis(pygame.surfarray.array3d(shrunk), 0, 1))

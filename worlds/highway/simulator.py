@@ -12,7 +12,7 @@ from worlds.highway.cars import OrderedRoad, OwnCar
 from worlds.highway.labels import observe
 from worlds.highway.objects import Crosswalk, Fixture, StopLine, StopSign, TrafficLight
 from worlds.highway.places import CAR_LENGTH, Place, place_of
-from worlds.highway.signals import Clock, programme
+from worlds.highway.signals import Clock, Guard, programme
 from worlds.highway.traffic import Traffic
 from worlds.highway.walkers import Walkers
 from worlds.simulation.interface import STOP, Status
@@ -74,6 +74,9 @@ class HighwaySimulator:
         road.objects.extend(self.fixtures)
         self.walkers = Walkers(self.layout, self.place, road, source)
         self.traffic = Traffic(self.layout, self.place, road, self.clock, source)
+        # Where no cars cross, a sign is one that somebody holds up: see `worlds.practice`.
+        held_up = self.layout.has_sign and not self.layout.cars
+        self.guard = Guard(source) if held_up else None
         self._road = road
         for _ in range(round(WARM_UP * FREQUENCY)):
             self._tick(1 / FREQUENCY)
@@ -87,7 +90,7 @@ class HighwaySimulator:
             return frozenset()
         return observe(
             *(self.propositions, self.place.shape, self.own, self.clock.phase),
-            *(self.traffic.streams, self.walkers.all),
+            *(self.guard is None or self.guard.raised, self.traffic.streams, self.walkers.all),
         )
 
     def apply(self, action: str) -> None:
@@ -171,6 +174,8 @@ class HighwaySimulator:
         road, own = self._started(), self.own
         self._ticks += 1
         self.clock.advance(seconds)
+        if self.guard is not None:
+            self.guard.advance(seconds)
         self._show()
         self.walkers.step(seconds, self.clock, self.traffic.all, own)
         self.traffic.arrive(seconds)
@@ -187,10 +192,12 @@ class HighwaySimulator:
 
     def _show(self) -> None:
         phase = self.clock.phase
-        if phase is None:
-            return
         for fixture in self.fixtures:
-            if isinstance(fixture, TrafficLight):
+            if isinstance(fixture, StopSign):
+                fixture.shown = self.guard is None or self.guard.raised
+            elif phase is None:
+                continue
+            elif isinstance(fixture, TrafficLight):
                 fixture.show(phase)
             elif isinstance(fixture, Crosswalk):
                 fixture.signal = fixture.arm in phase.walk

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
+import yaml
 from gymnasium.utils.env_checker import check_env
 from highway_driving import SCENARIOS, VOCABULARY, act, simulator_of
 
@@ -12,6 +15,7 @@ import worlds.highway
 from verifier.errors import InputError
 from worlds.highway.pictures import SIZE
 from worlds.highway.simulator import make
+from worlds.practice import practice_worlds
 from worlds.simulation.check import check_simulator
 from worlds.simulation.interface import STOP, Simulator
 from worlds.simulation.layout import layout_of
@@ -89,6 +93,27 @@ def test_the_picture_shows_what_the_light_shows() -> None:
     }
     assert lamps["red"][0] > lamps["green"][0]
     assert lamps["green"][1] > lamps["red"][1]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_practice_worlds_are_simulated(tmp_path: Path, seed: int) -> None:
+    for world in practice_worlds(6, seed, VOCABULARY):
+        file = tmp_path / f"{world.name}.yaml"
+        file.write_text(yaml.safe_dump(world.scenario))
+        simulator = make_simulator(f"highway/{file}", VOCABULARY)
+        simulator.reset(0)
+        seen, always = set(), set(simulator.propositions)
+        for _ in range(60):
+            label = simulator.observe()
+            seen |= label
+            always &= label
+            act(simulator, STOP)
+        assert seen <= set(world.propositions)
+        lights = {name for name in world.propositions if "light" in name}
+        assert lights <= seen
+        # A sign that stands there is seen always, one that is held up is not.
+        junction = "stop_sign" in world.propositions and bool(simulator.traffic.streams)
+        assert always == ({"stop_sign"} if junction else set())
 
 
 def test_an_action_that_does_not_exist_is_refused() -> None:
