@@ -57,13 +57,13 @@ class Size:
         workers: Processes, where speed is not what is measured.
     """
 
-    blocks: int = 9
-    block: int = 10
+    blocks: int = 8
+    block: int = 6
     rounds: int = 3
-    round: int = 60
+    round: int = 40
     paper: int = 200
-    seeds: int = 30
-    sampled: int = 3
+    seeds: int = 25
+    sampled: int = 2
     equal: int = 2
     scenarios: int | None = None
     workers: int = 2

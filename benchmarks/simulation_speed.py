@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,14 +40,18 @@ ENVIRONMENTS = {"junction": "intersection-v2", "roundabout": "roundabout-v1"}
 
 _UNIT = "simulated s / CPU s"
 _COURSE = Course(load_semantics("default"))
+_OURS = "ours"
+_ALONE, _PLAIN = "its road, by the library alone", "plain libsumo"
+_PART = 1 / 3
 _IDLE = 1  # of the library's discrete actions: neither faster nor slower, no other lane
 _HIGHWAY_NOTE = (
-    "Ours: whole episodes, with reset, lights, pedestrians, right of way, labels and the "
+    "Ours: whole episodes, with warming up, lights, pedestrians, right of way, labels and the "
     "controller's decision every second. The library alone: highway-env's own Road with its own "
     "vehicles (IDMVehicle for others, ControlledVehicle for our car; every environment of the "
     "library has one such, and at a crossing there is nothing else) where ours are, put there "
-    "anew for every second, and moved by Road.act and Road.step at the same 10 Hz; putting them "
-    "there is not counted. Target: ours takes less than 1.25 times its CPU time."
+    "anew for every second (warming up included), and moved by Road.act and Road.step at the same "
+    "10 Hz; putting them there is not counted. The unit does not count the warming up. Target: "
+    "ours takes less than 1.25 times its CPU time."
 )
 _SUMO_NOTE = (
     "Ours: whole episodes, with loading, warming up, our car and right of way around it, labels "
@@ -56,16 +61,13 @@ _SUMO_NOTE = (
 )
 _ENVIRONMENT_NOTE = (
     "A vehicle (our own car is one, pedestrians are none) for one simulated second: unequal "
-    "traffic does not decide. Ours as whole episodes with reset; the library's environment at "
-    "the same 10 Hz and one decision (IDLE) a second, with its default observation, not "
+    "traffic does not decide. Ours as whole episodes with warming up; the library's environment "
+    "at the same 10 Hz and one decision (IDLE) a second, with its default observation, not "
     "rendered, and without the time that its resets take. Target as above."
 )
 
 Side = Callable[[], float]
-"""Does a block's work and gives its cost: CPU seconds for a unit of it."""
-
-Block = tuple[Side, Side]
-"""Ours and the peer's."""
+"""Does a block's work and gives the CPU seconds of it."""
 
 
 @dataclass(frozen=True)
@@ -117,30 +119,41 @@ def speed_rows(vocabulary: Vocabulary, blocks: int, seeds: int) -> Iterator[Row]
         yield _sumo_row(each, vocabulary, parts)
 
 
-def in_turns(blocks: Iterable[Block]) -> Comparison:
-    """Costs of ours and of the peer, block by block; who begins changes.
+@dataclass(frozen=True)
+class Block:
+    """The same work, done by every side.
 
-    Args:
-        blocks: Both sides of each. The first block warms them up and does not count.
+    Attributes:
+        ours: We do it.
+        peers: Others do it, by name.
+        amounts: How much work it is, in the unit of the comparison with each peer.
     """
-    found = Comparison()
-    for number, (ours, peer) in enumerate(blocks):
-        if number % 2:
-            theirs = peer()
-            mine = ours()
-        else:
-            mine = ours()
-            theirs = peer()
+
+    ours: Side
+    peers: Mapping[str, Side]
+    amounts: Mapping[str, float]
+
+
+def in_turns(blocks: Iterable[Block]) -> dict[str, Comparison]:
+    """Costs of a unit of work, ours and every peer's, block by block; who begins changes.
+
+    The first block warms all sides up and does not count.
+    """
+    found: defaultdict[str, Comparison] = defaultdict(Comparison)
+    for number, block in enumerate(blocks):
+        sides = {_OURS: block.ours, **block.peers}
+        order = list(sides) if number % 2 else list(reversed(sides))
+        spent = {name: sides[name]() for name in order}
         if number:
-            found.add(1, mine, theirs)
-    return found
+            for name, amount in block.amounts.items():
+                found[name].add(1, spent[_OURS] / amount, spent[name] / amount)
+    return dict(found)
 
 
-def cost(work: Callable[[], object], amount: float) -> float:
-    """CPU seconds for a unit of work, of which there is so much."""
+def _cpu(work: Callable[[], object]) -> float:
     began = cpu_seconds()
     work()
-    return (cpu_seconds() - began) / amount
+    return cpu_seconds() - began
 
 
 def _row(what: str, unit: str, peer: str, found: Comparison, note: str) -> Row:
@@ -155,12 +168,12 @@ def _episodes(simulator: Simulator, each: Drive, seeds: Sequence[int]) -> list[f
     return [drive(simulator, controller, action, s, _COURSE).status.seconds for s in seeds]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scene:
     """The vehicles of a moment on a road of the library, and the ticks until the next one."""
 
     road: Road
-    ticks: int
+    ticks: int = 0
 
     @property
     def vehicle_seconds(self) -> float:
@@ -175,19 +188,19 @@ class Scene:
 
 
 class Recorded(HighwaySimulator):
-    """Remembers the scene before every step, as the library would have it."""
+    """Remembers the scene of every second, warming up included, as the library would have it."""
 
     def __init__(self, layout: Layout, name: str) -> None:
         super().__init__(layout, name)
         self.scenes: list[Scene] = []
 
-    def step(self) -> None:
-        """As always."""
-        road = Road(self.place.network)
-        road.vehicles.extend(library_vehicle(road, c) for c in (self.own, *self.traffic.all))
-        before = self.status().seconds
-        super().step()
-        self.scenes.append(Scene(road, round((self.status().seconds - before) * FREQUENCY)))
+    def _tick(self, seconds: float) -> None:
+        if self._ticks % FREQUENCY == 0:
+            road = Road(self.place.network)
+            road.vehicles.extend(library_vehicle(road, c) for c in (self.own, *self.traffic.all))
+            self.scenes.append(Scene(road))
+        self.scenes[-1].ticks += 1
+        super()._tick(seconds)
 
 
 def library_vehicle(road: Road, car: OwnCar | OtherCar) -> ControlledVehicle:
@@ -209,39 +222,29 @@ def _highway_rows(each: Drive, vocabulary: Vocabulary, parts: Sequence[range]) -
     layout, name = layout_of(each.scenario, vocabulary), f"highway/{each.scenario}"
     simulator = HighwaySimulator(layout, name)
     what = f"{name}, a controller driving"
+    peer = ENVIRONMENTS.get(each.shape)
+    environment = library_environment(peer) if peer else None
 
-    def alone(seeds: range) -> Block:
-        scenes = recorded_scenes(each, layout, seeds)
-        amount = math.fsum(scene.ticks for scene in scenes) / FREQUENCY
-        return (
-            lambda: cost(lambda: _episodes(simulator, each, seeds), amount),
-            lambda: cost(lambda: [scene.play() for scene in scenes], amount),
-        )
+    def block(seeds: range) -> Block:
+        scenes, seconds = recorded_scenes(each, layout, seeds)
+        vehicles = math.fsum(scene.vehicle_seconds for scene in scenes)
+        amounts = {_ALONE: seconds} | ({peer: vehicles} if peer else {})
+        peers: dict[str, Side] = {_ALONE: lambda: _cpu(lambda: [s.play() for s in scenes])}
+        if peer:
+            peers[peer] = lambda: environment_cpu(environment, vehicles, seeds[0])
+        return Block(lambda: _cpu(lambda: _episodes(simulator, each, seeds)), peers, amounts)
 
-    peer = "its road, by the library alone"
-    yield _row(what, _UNIT, peer, in_turns(map(alone, parts)), _HIGHWAY_NOTE)
-    if each.shape not in ENVIRONMENTS:
-        return
-    peer = ENVIRONMENTS[each.shape]
-    environment = library_environment(peer)
-
-    def beside(seeds: range) -> Block:
-        scenes = recorded_scenes(each, layout, seeds)
-        amount = math.fsum(scene.vehicle_seconds for scene in scenes)
-        return (
-            lambda: cost(lambda: _episodes(simulator, each, seeds), amount),
-            lambda: environment_cost(environment, amount, seeds[0]),
-        )
-
-    yield _row(what, "vehicle s / CPU s", peer, in_turns(map(beside, parts)), _ENVIRONMENT_NOTE)
-    environment.close()
+    found = in_turns(map(block, parts))
+    yield _row(what, _UNIT, _ALONE, found[_ALONE], _HIGHWAY_NOTE)
+    if peer:
+        yield _row(what, "vehicle s / CPU s", peer, found[peer], _ENVIRONMENT_NOTE)
 
 
-def recorded_scenes(each: Drive, layout: Layout, seeds: Sequence[int]) -> list[Scene]:
-    """What there is to be moved in the episodes of these seeds, second by second."""
+def recorded_scenes(each: Drive, layout: Layout, seeds: Sequence[int]) -> tuple[list[Scene], float]:
+    """What there is to be moved in the episodes of these seeds, and their simulated seconds."""
     recorded = Recorded(layout, f"highway/{layout.scenario}")
-    _episodes(recorded, each, seeds)
-    return recorded.scenes
+    seconds = math.fsum(_episodes(recorded, each, seeds))
+    return recorded.scenes, seconds
 
 
 @contextmanager
@@ -266,11 +269,14 @@ def library_environment(name: str) -> Any:
         return gymnasium.make(name, config=config).unwrapped
 
 
-def environment_cost(environment: Any, amount: float, seed: int) -> float:
-    """CPU seconds of a vehicle second in the steps of an environment, of which so many are made."""
+def environment_cpu(environment: Any, amount: float, seed: int) -> float:
+    """CPU seconds of so many vehicle seconds in the steps of an environment.
+
+    It is slow: a part of them is made, and taken for all.
+    """
     done, spent, over = 0.0, 0.0, True
     with unchanged(IDMVehicle):
-        while done < amount:
+        while done < _PART * amount:
             if over:
                 environment.reset(seed=seed)
                 seed += 1
@@ -279,7 +285,7 @@ def environment_cost(environment: Any, amount: float, seed: int) -> float:
             *_, terminated, truncated, _ = environment.step(_IDLE)
             spent += cpu_seconds() - began
             over = terminated or truncated
-    return spent / done
+    return spent * amount / done
 
 
 def _sumo_row(each: Drive, vocabulary: Vocabulary, parts: Sequence[range]) -> Row:
@@ -288,15 +294,15 @@ def _sumo_row(each: Drive, vocabulary: Vocabulary, parts: Sequence[range]) -> Ro
 
     def block(seeds: range) -> Block:
         seconds = _episodes(simulator, each, seeds)
-        amount = math.fsum(seconds)
-        return (
-            lambda: cost(lambda: _episodes(simulator, each, seeds), amount),
-            lambda: cost(lambda: plain.play(seeds, seconds), amount),
+        return Block(
+            lambda: _cpu(lambda: _episodes(simulator, each, seeds)),
+            {_PLAIN: lambda: _cpu(lambda: plain.play(seeds, seconds))},
+            {_PLAIN: math.fsum(seconds)},
         )
 
     try:
         found = in_turns(map(block, parts))
-        return _row(f"{name}, a controller driving", _UNIT, "plain libsumo", found, _SUMO_NOTE)
+        return _row(f"{name}, a controller driving", _UNIT, _PLAIN, found[_PLAIN], _SUMO_NOTE)
     finally:
         simulator.close()
         ENGINE.close(plain)
