@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from verifier.errors import InputError
 from verifier.vocabulary import load_vocabulary
 from worlds.learned.conformance import conform
 from worlds.learned.drivers import record
 from worlds.load import load_scenario, load_world
+from worlds.practice import practice_worlds
 from worlds.simulation.check import check_simulator
 from worlds.simulation.interface import Simulator
 from worlds.simulation.layout import layout_of
@@ -67,11 +69,27 @@ def test_labels_keep_the_rules_of_the_hand_written_scenario(scenario: str):
     simulator.close()
 
 
-@pytest.mark.parametrize(
-    "scenario", ["traffic_light", "all_way_stop", "roundabout", "pedestrian_crossing"]
-)
+@pytest.mark.parametrize("scenario", ["traffic_light", "roundabout", "pedestrian_crossing"])
 def test_the_contract_of_simulators_is_kept(scenario: str):
     assert check_simulator(lambda: make(scenario), VOCABULARY, seeds=(0, 1)) == ()
+
+
+def test_worlds_for_practice_are_simulated_too(tmp_path: Path):
+    for world in practice_worlds(4, 3, VOCABULARY):
+        path = tmp_path / f"{world.name}.yaml"
+        path.write_text(yaml.safe_dump(world.scenario))
+        simulator = make(str(path))
+        labels = [label for seed in range(2) for label in watched(simulator, seed, 150)]
+        assert {p for label in labels for p in label} == set(world.propositions)
+        assert simulator.actions == world.actions
+        simulator.close()
+
+
+def test_the_code_of_the_page_runs(capsys: pytest.CaptureFixture[str]):
+    page = Path(__file__).parents[3] / "docs" / "simulated_worlds_sumo.md"
+    code = page.read_text().split("```python")[1].split("```")[0]
+    exec(code, {})
+    assert "manoeuvre='turn_right', collision=None" in capsys.readouterr().out
 
 
 def test_equal_seeds_give_equal_labels_in_a_fresh_process_too():
@@ -141,6 +159,16 @@ def test_wrong_use_says_what_is_wrong():
     simulator.reset(1)
     with pytest.raises(InputError, match="no action 'go_straight'; choose one of stop, turn_left"):
         simulator.apply("go_straight")
+    simulator.close()
+
+
+def test_looking_at_every_moment_changes_nothing():
+    simulator = make("traffic_light")
+    plain = watched(simulator, 5, 40)
+    moments: list[float] = []
+    simulator.on_moment = lambda: moments.append(simulator.status().seconds)  # pyright: ignore
+    assert watched(simulator, 5, 40) == plain
+    assert moments == pytest.approx([0.1 * (i + 1) for i in range(400)])
     simulator.close()
 
 
