@@ -277,7 +277,7 @@ def curve_picture(covered: Coverage, suffix: str) -> bytes:
     seen, new = figure.subplots(1, 2)
     seen.plot(steps, [p.transitions for p in covered.curve], "o-", color="#1f6feb", ms=4)
     seen.axhline(covered.transitions_at_least, ls="--", color="#8b949e", lw=1)
-    total = f"at least about {covered.transitions_at_least:,.0f} there are (Chao)"
+    total = f"dashed: there are at least about {covered.transitions_at_least:,.0f} (Chao)"
     seen.text(0.98, 0.05, total, transform=seen.transAxes, ha="right", color="#57606a", fontsize=9)
     seen.set(xscale="log", xlabel="recorded steps", title="distinct transitions seen", ylim=0)
     rates = [(p.steps, 100 * p.new_per_step) for p in covered.curve if p.new_per_step > 1e-5]
