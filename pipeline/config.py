@@ -174,7 +174,7 @@ class EvaluateConfig(_Section):
     splits: tuple[Split, ...] = Field(default=("train", "validation", "test"), min_length=1)
     samples: _Positive = Field(default=4, description="answers per task and seed")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="of sampling")
-    temperature: _Temperature = Field(default=0.5, description="0 takes the most probable token")
+    temperature: _Temperature = Field(default=0.2, description="0 takes the most probable token")
     max_new_tokens: _Positive = Field(default=120, description="limit per answer")
     limit: _Positive | None = Field(default=None, description="only the first tasks of every split")
     robustness: bool = Field(

@@ -42,7 +42,7 @@ _RATES = ("readable", "paper score", "strict success")
 )
 @click.option("--seed", default=0, show_default=True, help="Of sampling.")
 @click.option(
-    "--temperature", default=0.5, show_default=True, help="0 takes the most probable token."
+    "--temperature", default=0.2, show_default=True, help="0 takes the most probable token."
 )
 @click.option("--max-new-tokens", default=120, show_default=True, help="Limit per answer.")
 @click.option("--constrained", is_flag=True, help="Only steps in the vocabulary can be produced.")

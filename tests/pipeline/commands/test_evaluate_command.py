@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tiny: Any) -> list[Request]:
 
     def sample(_model: Any, requests: Sequence[Request], **how: Any) -> list[Completion]:
         requests_seen.extend(requests)
-        assert how["temperature"] == 0.5
+        assert how["temperature"] == 0.2
         return [Completion(answer(request), 9, "stop") for request in requests]
 
     def answer(request: Request) -> str:
@@ -79,7 +79,7 @@ def test_json_has_rates_with_intervals_of_all_and_per_task(evaluate, asked, tiny
     card = json.loads(out)
     assert card["model"] == {"name": str(tiny.folder), "hash": tiny.hash}
     assert card["adapter"] is None
-    assert (card["answers"], card["samples"], card["seed"], card["temperature"]) == (8, 4, 0, 0.5)
+    assert (card["answers"], card["samples"], card["seed"], card["temperature"]) == (8, 4, 0, 0.2)
     assert list(card["tasks"]) == ["right", "straight"]
     for scores in (card, *card["tasks"].values()):
         for rate in ("strict_success", "paper_score", "parse_rate"):
@@ -111,7 +111,7 @@ def test_terminal(evaluate, asked) -> None:
     flat = " ".join(out.split())
     assert (code, err) == (0, "")
     assert (
-        "8 answers to 2 tasks (temperature 0.5, seed 0), 2 distinct controllers, 1 correct" in flat
+        "8 answers to 2 tasks (temperature 0.2, seed 0), 2 distinct controllers, 1 correct" in flat
     )
     assert "right 4 75.0 % [30.1, 95.4] 70.0 % [26.7, 93.7] 75.0 % [30.1, 95.4]" in flat
     assert "all 8 75.0 % [40.9, 92.9]" in flat
