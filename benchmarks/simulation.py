@@ -57,13 +57,13 @@ class Size:
         workers: Processes, where speed is not what is measured.
     """
 
-    blocks: int = 8
-    block: int = 6
+    blocks: int = 10
+    block: int = 8
     rounds: int = 3
-    round: int = 40
+    round: int = 50
     paper: int = 200
-    seeds: int = 25
-    sampled: int = 2
+    seeds: int = 40
+    sampled: int = 3
     equal: int = 2
     scenarios: int | None = None
     workers: int = 2

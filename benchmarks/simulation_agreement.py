@@ -40,7 +40,7 @@ _BROKEN_NOTE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compared:
     """An entrant in a simulated world, rule by rule."""
 
@@ -144,16 +144,32 @@ def _rows(kind: str, everybody: Sequence[Compared]) -> Iterator[Row]:
     yield at_most(Row(f"lost episodes, {kind}", lost, f"of {total:,}", note=note), 0)
 
 
+_OUTCOMES = {
+    "success": "finish lawfully",
+    "unfinished": "do not finish in time",
+    "collision": "hit something",
+}
+
+
 def _proven_rows(kind: str, proven: Sequence[Compared]) -> Iterator[Row]:
-    """How the champion's proven controllers drive."""
+    """How the champion's proven controllers drive, all of them together."""
     total = sum(len(one.campaign.episodes) for one in proven)
-    for name, text in (("success", "finish lawfully"), ("collision", "hit something")):
-        rates = [(one.campaign.driving.rates[name], one.campaign) for one in proven]
-        hits = sum(round((rate.value or 0.0) * len(c.episodes)) for rate, c in rates)
-        rate = clopper_pearson(hits, total)
-        note = f"All of them together: {rate.percent()} of {total:,} episodes in {kind}."
+    for name, text in _OUTCOMES.items():
+        hits = {one: _hits(one, name) for one in proven}
+        rate = clopper_pearson(sum(hits.values()), total)
+        note = f"{rate.percent()} of {total:,} episodes of {len(proven)} controllers in {kind}."
+        if name != "success" and any(hits.values()):
+            worst = max(proven, key=lambda one: hits[one])
+            where = f"{worst.entrant.scenario}, {worst.entrant.name}"
+            note += f" Most of them, {hits[worst]}, in {where} ({worst.entrant.action})."
         what = f"proven controllers that {text}, {kind}"
         yield Row(what, 100 * (rate.value or 0.0), "% of episodes", note=note)
+
+
+def _hits(one: Compared, outcome: str) -> int:
+    """Episodes with an outcome."""
+    rate = one.campaign.driving.rates[outcome]
+    return round((rate.value or 0.0) * len(one.campaign.episodes))
 
 
 def disagreements(found: Mapping[str, Sequence[Compared]]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def test_quick_measures_everything(quick: Path):
             assert row["peer_value"] > 0
         assert rows[f"{kind}/traffic_light, 2 processes"]["value"] > 0
         assert rows[f"Φ5 kept in {kind}/traffic_light"]["met"] is False  # 4 episodes prove nothing
-        assert rows[f"proof and simulation agree, {kind}"]["value"] > 100
+        assert rows[f"proof and simulation agree, {kind}"]["value"] > 50
         assert rows[f"the same without an explanation, {kind}"]["met"]
         assert rows[f"lost episodes, {kind}"]["met"]
         assert 0 <= rows[f"proven controllers that finish lawfully, {kind}"]["value"] <= 100
