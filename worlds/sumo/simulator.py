@@ -34,7 +34,7 @@ from worlds.sumo.labels import Observer
 from worlds.sumo.network import Network, network_of
 from worlds.sumo.roads import EXIT_OF, PLACE, RING_SPEED, route
 from worlds.sumo.signals import start_of
-from worlds.sumo.traffic import US
+from worlds.sumo.traffic import HORIZON, US
 from worlds.sumo.turns import Turns
 
 if TYPE_CHECKING:
@@ -163,10 +163,19 @@ class SumoSimulator:
         self._through = through
 
     def step(self) -> None:
-        """Let a second pass, or less if the car leaves the place or hits something in it."""
+        """Let a second pass, or less if the car leaves the place or hits something in it.
+
+        Raises:
+            InputError: It is done, has not been reset, or nobody else comes any more (975 s).
+        """
         self._check()
         if self.done:
             raise InputError(f"{self.name} is done", remedy="reset it before the next step")
+        if sumo.simulation.getTime() + PERIOD > HORIZON:
+            raise InputError(
+                f"{self.name} has no more traffic after {HORIZON - WARM_UP:g} seconds",
+                remedy="let episodes end before",
+            )
         if self._idle():
             sumo.simulationStep(sumo.simulation.getTime() + PERIOD)
             return

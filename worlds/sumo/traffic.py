@@ -26,7 +26,7 @@ CAR_LENGTH, CAR_WIDTH = 4.5, 1.8
 US, CAR, WALKER = "us", "car", "walker"
 """Name of our car, and the types of others."""
 
-HORIZON = 2000
+HORIZON = 1000
 """Seconds until which somebody comes; SUMO makes all pedestrians of a flow when it loads it."""
 
 _WALK = 12.0  # metres of pavement before and behind a crosswalk

@@ -159,6 +159,10 @@ def test_wrong_use_says_what_is_wrong():
     simulator.reset(1)
     with pytest.raises(InputError, match="no action 'go_straight'; choose one of stop, turn_left"):
         simulator.apply("go_straight")
+    for _ in range(975):
+        simulator.step()
+    with pytest.raises(InputError, match="no more traffic after 975 seconds"):
+        simulator.step()
     simulator.close()
 
 
