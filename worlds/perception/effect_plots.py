@@ -39,7 +39,7 @@ def effect_picture(found: Mapping[str, Sequence[Effect]], title: str, most: int 
         if any(e.lowest for effects in rows.values() for e in effects):
             handles.append(Line2D([], [], color=FAINT, linewidth=2, alpha=0.5))
             labels.append("not below (bound)")
-        figure.legend(handles, labels, loc="outside lower left", ncols=min(len(labels), 5))
+        figure.legend(handles, labels, loc="outside lower left", ncols=min(len(labels), 3))
         return as_png(figure)
 
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from worlds.perception.calibration import Calibration
 from worlds.perception.comparison import Comparison, Curve
@@ -130,7 +130,7 @@ def _histograms(axes: Axes, series: Sequence[tuple[str, Detections]], start: flo
         axes.stairs(share, edges, color=colour, linewidth=1.2)
     axes.set_yscale("log")
     axes.set_ylabel("share of\ndetections")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     axes.grid(visible=True, axis="y")
 
 
