@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BESIDE = 4.9
 """Metres from the edge of the road to the middle of a light or sign beside it."""
 
+_WAITS, _GONE = 0.6, 2.5  # metres from the kerb: waiting before the road, vanishing behind it
+
 
 class Fixture(RoadObject):
     """Something that stands beside the road of an arm, or is painted on it.
@@ -111,6 +113,7 @@ class Pedestrian(RoadObject):
         late: Whether they still step off the kerb when their light has just turned red.
         patience: Seconds that they stand at the kerb at least.
         away: Metres from the kerb at which they appear.
+        aside: Metres from the middle line of the crosswalk.
     """
 
     LENGTH, WIDTH = 0.7, 0.7
@@ -180,6 +183,3 @@ class Pedestrian(RoadObject):
 
     def _where(self) -> NDArray[np.float64]:
         return self.walk.centre + self.walk.across * self.across + self._aside
-
-
-_WAITS, _GONE = 0.6, 2.5  # metres from the kerb: waiting before the road, vanishing behind it

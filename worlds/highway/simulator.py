@@ -56,12 +56,14 @@ class HighwaySimulator:
         self._phases = programme(layout)
         self._longest = max(path.clear for path in self.place.manoeuvres.values())
         self._road: OrderedRoad | None = None
+        self._ticks = 0
+        self._exit: str | None = None
+        self._collision: Literal["car", "pedestrian"] | None = None
 
     def reset(self, seed: int) -> None:
         """Start anew: our car somewhere before the line, the lights somewhere in their cycle."""
         source = np.random.default_rng(seed)
-        self._ticks, self._exit = 0, None
-        self._collision: Literal["car", "pedestrian"] | None = None
+        self._ticks, self._exit, self._collision = 0, None, None
         road = OrderedRoad(self.place.network, np_random=source)  # type: ignore[arg-type]
         self.clock = Clock(self._phases, float(source.random()))
         path = next(iter(self.place.manoeuvres.values()))
@@ -134,6 +136,7 @@ class HighwaySimulator:
     @property
     def ready(self) -> bool:
         """Whether the car stands at the line, or has nothing to drive to."""
+        self._started()
         own = self.own
         if own.manoeuvre is not None:
             return self.done

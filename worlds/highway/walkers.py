@@ -12,7 +12,7 @@ from highway_env.road.road import Road
 
 from worlds.highway.cars import ACCELERATION, OtherCar, OwnCar, free_arrival
 from worlds.highway.objects import Pedestrian
-from worlds.highway.places import Place
+from worlds.highway.places import ROAD_SPEED, Place
 from worlds.highway.signals import Clock
 from worlds.simulation.layout import Layout
 
@@ -31,7 +31,7 @@ OWN_MARGIN = 1.0
 
 _AT_LIGHTS, _ELSEWHERE = 8.5, 20.0  # mean seconds between the pedestrians of a crosswalk
 _MOST = 4  # pedestrians of a crosswalk at a time
-_OWN_LIMIT = 9.0  # metres per second
+_PASSED = 2.3  # metres from the middle of a lane behind which it is free again
 
 
 class Walkers:
@@ -112,9 +112,6 @@ class Walkers:
         self._road.objects.append(walker)
 
 
-_PASSED = 2.3  # metres from the middle of a lane behind which it is free again
-
-
 def _is_gone(thing: object) -> bool:
     return isinstance(thing, Pedestrian) and thing.gone
 
@@ -148,7 +145,7 @@ def _own_comes(walker: Pedestrian, own: OwnCar) -> bool:
     return any(
         arm == walker.walk.arm
         and own.rear < far
-        and free_arrival(near - own.front, own.speed, _OWN_LIMIT, ACCELERATION)
+        and free_arrival(near - own.front, own.speed, ROAD_SPEED, ACCELERATION)
         < across + OWN_MARGIN
         for arm, near, far in own.path.walks
     )

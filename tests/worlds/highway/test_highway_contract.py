@@ -95,15 +95,15 @@ def test_the_picture_shows_what_the_light_shows() -> None:
     assert lamps["green"][1] > lamps["red"][1]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_practice_worlds_are_simulated(tmp_path: Path, seed: int) -> None:
-    for world in practice_worlds(6, seed, VOCABULARY):
+    for world in practice_worlds(8, seed, VOCABULARY):
         file = tmp_path / f"{world.name}.yaml"
         file.write_text(yaml.safe_dump(world.scenario))
         simulator = make_simulator(f"highway/{file}", VOCABULARY)
         simulator.reset(0)
         seen, always = set(), set(simulator.propositions)
-        for _ in range(60):
+        for _ in range(55):
             label = simulator.observe()
             seen |= label
             always &= label

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
 
 import pytest
 from golden import AFTER, BEFORE
 from highway_driving import SCENARIOS, VOCABULARY, act, drive_lawfully, simulator_of, standing
 
+from verifier.controller import Controller
 from verifier.finite import check_trace
 from verifier.rules import load_rules
 from verifier.semantics import SHIPPED
 from worlds.simulation.driver import Course, drive
+from worlds.simulation.episode import Episode
 from worlds.simulation.interface import STOP
 
 _PAPER = load_rules("paper", VOCABULARY)
@@ -99,13 +102,13 @@ def test_running_into_a_pedestrian_collides() -> None:
     assert hit >= 1
 
 
-def _episodes(controller, seeds):
+def _episodes(controller: Controller, seeds: Iterable[int]) -> list[Episode]:
     simulator = simulator_of("traffic_light")
     course = Course(SHIPPED["paper"])
     return [drive(simulator, controller, "turn_right", seed, course) for seed in seeds]
 
 
-def _violates_phi_5(episode) -> bool:
+def _violates_phi_5(episode: Episode) -> bool:
     verdicts = check_trace(
         episode.trace, _PAPER, VOCABULARY, simulator_of("traffic_light").propositions
     )
