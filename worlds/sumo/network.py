@@ -130,14 +130,19 @@ def network_of(layout: Layout) -> Network:
     everything = repr((sources, phases, _OPTIONS, version("eclipse-sumo")))
     name = hashlib.sha256(everything.encode()).hexdigest()[:20]
     folder = _cache() / name
-    if not folder.is_dir():
+    if not all((folder / name).is_file() for name in _FILES):
+        shutil.rmtree(folder, ignore_errors=True)  # of which something has been tidied away
         _make(folder, sources, phases)
     return _read(folder, phases)
 
 
 def _cache() -> Path:
     given = os.environ.get(CACHE_VARIABLE)
-    base = Path(given) if given else Path(tempfile.gettempdir()) / f"specdrive-{os.getuid()}"
+    base = (
+        Path(given)
+        if given
+        else Path(tempfile.gettempdir()) / f"specdrive-{getattr(os, 'getuid', int)()}"
+    )
     return base / "sumo"
 
 

@@ -70,7 +70,7 @@ def _junction(lights: tuple[str, ...]) -> Iterator[Phase]:
             yield Phase(_YELLOW, {"Sl": "y"})
             yield Phase(2.0)
     yield Phase(6.0, ours | oncoming | beside)
-    yield Phase(_YELLOW, ours | _yellow(oncoming) | beside)
+    yield Phase(_YELLOW, ours | _yellow(oncoming) | right)
     yield Phase(3.0, ours | right)
     yield Phase(_YELLOW, _yellow(ours))
     yield Phase(_ALL_RED)

@@ -122,6 +122,8 @@ def test_networks_are_made_once_however_many_start(tmp_path: Path, monkeypatch: 
     before = (folder / "place.net.xml").stat().st_mtime_ns
     assert network_of(layout).folder == folder
     assert (folder / "place.net.xml").stat().st_mtime_ns == before
+    (folder / "place.net.xml").unlink()  # as a temporary folder may be tidied up
+    assert network_of(layout).files[0].is_file()
 
 
 def test_a_network_without_cars_and_crosswalks_nobody_asked_for():
