@@ -12,7 +12,7 @@ VOCABULARY = load_vocabulary()
 
 # name: states, transitions, initial states
 SIZES = {
-    "all_way_stop": (32, 832, 32),
+    "all_way_stop": (32, 1024, 32),
     "driveway_exit": (8, 64, 8),
     "exit_ramp": (64, 2912, 64),
     "free": (1024, 1024 * 1024, 1024),
@@ -28,7 +28,7 @@ SIZES = {
     "t_junction": (16, 256, 16),
     "traffic_light": (160, 7392, 160),
     "two_way_stop": (64, 4096, 64),
-    "universal": (514, 19192, 514),
+    "universal": (514, 19384, 514),
     "unprotected_left_turn": (12, 120, 12),
 }
 

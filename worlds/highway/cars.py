@@ -156,6 +156,9 @@ class OtherCar(_OnPath, IDMVehicle):
     DISTANCE_WANTED = 2.0 + CAR_LENGTH
     TIME_WANTED = 1.2
     COMFORT_ACC_MAX = 3.0
+    # The library's own environments change the inherited ones for the whole process.
+    COMFORT_ACC_MIN = -5.0
+    ACC_MAX = 6.0
 
     def __init__(self, road: Road, path: Path, s: float, speed: float, stream: str) -> None:
         lane = road.network.get_lane(path.lanes[0])

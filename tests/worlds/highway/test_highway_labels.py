@@ -161,8 +161,7 @@ def _impossible(scenario: str, labels: list[frozenset[str]]) -> list[tuple[froze
 
 
 _DIFFERENT = {
-    # A turn takes longer than a moment; hazards come together. See the page of these worlds.
-    *("all_way_stop", "paper_traffic_light"),
+    "paper_traffic_light",  # hazards come together; see the page of these worlds
 }
 
 
@@ -187,10 +186,7 @@ def test_what_is_seen_is_possible_in_the_scenario(scenario: str) -> None:
 def test_the_differences_on_the_page_are_real(scenario: str) -> None:
     labels = _labels(scenario, range(1), 100)[0]
     assert _impossible(scenario, labels)
-    assert all(
-        len(pair) == (2 if scenario == "all_way_stop" else 1)
-        for pair in _impossible(scenario, labels)
-    )
+    assert all(len(pair) == 1 for pair in _impossible(scenario, labels))
 
 
 def test_the_labels_keep_the_invariants_of_the_lights() -> None:

@@ -206,14 +206,15 @@ def test_misperceived_and_collision() -> None:
 
 
 def test_a_step_that_the_scenario_excludes() -> None:
-    """Where cars take turns, the same car does not come twice in a row."""
-    world = "walk/all_way_stop"
+    """A crossing car does not appear while our light is green."""
+    world = "walk/traffic_light"
     careful = Controller(0, 1, (Transition(0, "true", "epsilon", 1, 1),))
     (campaign,) = simulate({"waits": careful}, world, None, replace(QUICK, episodes=1), VOCABULARY)
-    car = frozenset({"stop_sign", "car_from_left"})
-    rows = tuple(
-        Decision(float(i), car, car, action, 0, None)
-        for i, action in enumerate(("stop", "turn_right"))
+    green = frozenset({"green_traffic_light"})
+    car = green | {"car_from_left"}
+    rows = (
+        Decision(0.0, green, green, "stop", 0, None),
+        Decision(1.0, car, car, "turn_right", 0, None),
     )
     episode = Episode(
         world, 5, rows, 0, "elsewhere", Status(2.0, "turn_right", None, 1.0, 0.0, 0.0, 0.0)
@@ -222,8 +223,8 @@ def test_a_step_that_the_scenario_excludes() -> None:
     changed = replace(campaign, episodes=(episode,), rules=judge.rules([episode]))
     phi_5 = next(a for a in agreement(changed, VOCABULARY) if a.rule.specification.id == "phi_5")
     (explanation,) = phi_5.explanations
-    assert (explanation.reason, explanation.departure) == ("impossible_step", (car, car))
-    assert explanation.to_json()["departure"] == [sorted(car), sorted(car)]
+    assert (explanation.reason, explanation.departure) == ("impossible_step", (green, car))
+    assert explanation.to_json()["departure"] == [sorted(green), sorted(car)]
 
 
 def _reason(campaign: Campaign, episode: Episode, rule: str) -> str:
