@@ -13,14 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from worlds.simulation.layout import ARROW, FLASHING, LIGHT, Layout
 
 Colour = Literal["red", "yellow", "green"]
 Arrow = Literal["dark", "green", "flashing"]
 
-_RAISED = (6.0, 12.0)  # seconds for which a guard's sign is up, or down
 _NOBODY: frozenset[str] = frozenset()
 _BESIDE = frozenset("WE")
 _RIGHT, _OURS = frozenset("E"), frozenset("S")
@@ -89,26 +86,6 @@ def _junction(lights: tuple[str, ...]) -> tuple[Phase, ...]:
         Phase(2.0),
     ]
     return tuple(phases)
-
-
-class Guard:
-    """Somebody who holds up a stop sign again and again, where no cars cross.
-
-    Args:
-        source: Of all randomness.
-    """
-
-    def __init__(self, source: np.random.Generator) -> None:
-        self._source = source
-        self.raised = bool(source.random() < 0.5)
-        self._left = float(source.uniform(*_RAISED))
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._left -= seconds
-        if self._left <= 0:
-            self.raised = not self.raised
-            self._left = float(self._source.uniform(*_RAISED))
 
 
 class Clock:

@@ -12,9 +12,10 @@ from worlds.highway.cars import OrderedRoad, OwnCar
 from worlds.highway.labels import observe
 from worlds.highway.objects import Crosswalk, Fixture, StopLine, StopSign, TrafficLight
 from worlds.highway.places import CAR_LENGTH, Place, place_of
-from worlds.highway.signals import Clock, Guard, programme
+from worlds.highway.signals import Clock, programme
 from worlds.highway.traffic import Traffic
 from worlds.highway.walkers import Walkers
+from worlds.simulation.guard import Guard
 from worlds.simulation.interface import STOP, Status
 from worlds.simulation.layout import ARROW, FLASHING, LIGHT, Layout
 
@@ -77,8 +78,7 @@ class HighwaySimulator:
         self.walkers = Walkers(self.layout, self.place, road, source)
         self.traffic = Traffic(self.layout, self.place, road, self.clock, source)
         # Where no cars cross, a sign is one that somebody holds up: see `worlds.practice`.
-        held_up = self.layout.has_sign and not self.layout.cars
-        self.guard = Guard(source) if held_up else None
+        self.guard = Guard(source) if self.layout.has_guard else None
         self._road = road
         for _ in range(round(WARM_UP * FREQUENCY)):
             self._tick(1 / FREQUENCY)

@@ -52,8 +52,13 @@ class Layout:
 
     @property
     def has_sign(self) -> bool:
-        """Whether the car's road has a stop sign."""
+        """Whether the car's road has a stop sign, or a guard with one."""
         return SIGN in self.propositions
+
+    @property
+    def has_guard(self) -> bool:
+        """Whether the sign is held up by somebody: one that stands there needs cars to yield to."""
+        return self.has_sign and not self.cars
 
     @property
     def cars(self) -> tuple[str, ...]:

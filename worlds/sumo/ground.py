@@ -61,7 +61,7 @@ def draw_ground(layout: Layout, network: Network) -> Canvas:
     for edge in network.crosswalks.values():
         _zebra(canvas, network.lanes[f"{edge}_0"])
     for arm in _signed(layout):
-        _sign(canvas, network, arm)
+        draw_sign(canvas, network, arm)
     return canvas
 
 
@@ -132,8 +132,8 @@ def _stop_line(canvas: Canvas, layout: Layout, network: Network, arm: str) -> No
 
 
 def _signed(layout: Layout) -> Iterator[str]:
-    """Arms with a stop sign."""
-    if not layout.has_sign or layout.shape != "junction":
+    """Arms with a stop sign that stands there."""
+    if not layout.has_sign or layout.has_guard or layout.shape != "junction":
         return
     for arm in arms(layout):
         if layout.all_way_stop or arm in "NS":
@@ -153,7 +153,8 @@ def _zebra(canvas: Canvas, lane: Lane) -> None:
         canvas.line(ends, 0.5, PAINT)
 
 
-def _sign(canvas: Canvas, network: Network, arm: str) -> None:
+def draw_sign(canvas: Canvas, network: Network, arm: str) -> None:
+    """A stop sign beside the line of an arm."""
     end, angle = network.car_lanes[f"in_{arm}"].shape[-1], HEADING[arm]
     centre = place(end, angle, -1.5, LANE_WIDTH / 2 + PAVEMENT_WIDTH + 1.4)
     for radius, colour in ((1.75, _POST), (1.5, _SIGN)):

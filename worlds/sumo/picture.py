@@ -12,7 +12,7 @@ import numpy as np
 from worlds.simulation.layout import ARROW, FLASHING, Layout
 from worlds.sumo.canvas import Canvas, View, place
 from worlds.sumo.engine import signals, sumo
-from worlds.sumo.ground import HALF, HEADING, draw_ground, stop_line
+from worlds.sumo.ground import HALF, HEADING, draw_ground, draw_sign, stop_line
 from worlds.sumo.network import Network, Point
 from worlds.sumo.roads import LANE_WIDTH, PAVEMENT_WIDTH, arms
 from worlds.sumo.traffic import CAR_LENGTH, CAR_WIDTH, US
@@ -47,11 +47,13 @@ class Painter:
     def _ground(self) -> Image.Image:
         return draw_ground(self._layout, self._network).image
 
-    def paint(self) -> NDArray[np.uint8]:
-        """The picture, (600, 600, 3), RGB."""
+    def paint(self, held_up: bool = False) -> NDArray[np.uint8]:
+        """The picture, (600, 600, 3), RGB; with a guard's sign if it is held up."""
         canvas = Canvas(View(HALF[self._layout.shape]), self._ground)
         if self._network.links:
             self._signals(canvas)
+        if held_up:
+            draw_sign(canvas, self._network, "S")
         for walker in sumo.person.getIDList():
             at: Point = sumo.person.getPosition(walker)
             canvas.disc(at, 0.72, _one_of(_CLOTHES, walker), _PEDESTRIAN_EDGE)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from verifier.errors import InputError
+from worlds.simulation.guard import Guard
 from worlds.simulation.interface import STOP, Status
-from worlds.simulation.layout import Layout
+from worlds.simulation.layout import SIGN, Layout
 from worlds.sumo.car import (
     AT_LINE,
     PLACE_SPEED,
@@ -107,6 +108,7 @@ class SumoSimulator:
         ENGINE.start(self, self._network, source.randrange(2**31))
         self._running = True
         self._turns = Turns(self._layout, self._network)
+        self._guard = Guard(random.Random(f"guard {seed}")) if self._layout.has_guard else None
         self._order = STOP
         self._through = False
         self._action = self.actions[0]
@@ -138,7 +140,8 @@ class SumoSimulator:
         self._check()
         if self._manoeuvre is not None:
             return frozenset()
-        return self._observer.label(self._line - self._position, self._turns.turn)
+        label = self._observer.label(self._line - self._position, self._turns.turn)
+        return label - {SIGN} if self._guard is not None and not self._guard.raised else label
 
     def apply(self, action: str) -> None:
         """What the car does from now on; ignored once it has passed its stop line."""
@@ -189,7 +192,8 @@ class SumoSimulator:
     def _idle(self) -> bool:
         """Whether SUMO needs nobody for a while: the same as step by step, and much faster."""
         standing = self._order == STOP and self._speed == 0
-        return standing and not self._turns.taken and self.on_moment is None
+        needed = self._turns.taken or self._guard is not None
+        return standing and not needed and self.on_moment is None
 
     def _advance(self) -> None:
         speed = next_speed(self._speed, self._wanted(), STEP)
@@ -200,6 +204,8 @@ class SumoSimulator:
             ahead = leader[1] if leader else math.inf
             self._courtesy.show(self._position - self._line, self._to_end(), ahead)
         sumo.simulationStep()
+        if self._guard is not None:
+            self._guard.advance(STEP)
         self._hardest = max(self._hardest, (self._speed - speed) / STEP)
         self._speed = speed
         self._position += speed * STEP
@@ -283,7 +289,7 @@ class SumoSimulator:
         self._check()
         if not hasattr(self, "_painter"):
             self._painter = Painter(self._layout, self._network)
-        return self._painter.paint()
+        return self._painter.paint(held_up=self._guard is not None and self._guard.raised)
 
     def close(self) -> None:
         """Free SUMO for another simulator of this process."""
