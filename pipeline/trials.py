@@ -27,9 +27,13 @@ from worlds.simulation.crew import Crew, Driven, Job
 from worlds.simulation.driver import Course
 from worlds.simulation.episode import Episode
 from worlds.simulation.judging import HARD_BRAKING, EpisodeJudge
+from worlds.simulation.layout import layout_of
 from worlds.statistics import Rate, wilson
 
 TRIALS, WORST = "trials.json", "worst.png"
+
+_ZOOM = {("sumo", "junction"): 1.8, ("sumo", "roundabout"): 1.3}
+"""Simulator and shape of the place -> enlargement, where pictures show more than the place."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,7 @@ def _broken(episode: Episode, judge: EpisodeJudge) -> list[str]:
     return [
         rule.specification.id
         for rule in judge.rules([episode])
-        if rule.book == "road" and rule.violations
+        if rule.book == "road" and rule.specification.kind != "progress" and rule.violations
     ]
 
 
@@ -259,7 +263,18 @@ def _filmed(
     try:
         rules = load_rules("road", vocabulary)
         title = task.prompt[:1].upper() + task.prompt[1:]
-        ride = Ride(scene, trial.answer.controller, task.action, course, rules, vocabulary, title)
+        ride = Ride(
+            simulator=scene,
+            controller=trial.answer.controller,
+            action=task.action,
+            course=course,
+            rules=rules,
+            vocabulary=vocabulary,
+            title=title,
+            zoom=_ZOOM.get(
+                (simulator, layout_of(task.world, vocabulary, buildable=False).shape), 1.0
+            ),
+        )
         return filmstrip(ride.film(episode.seed), vocabulary)
     finally:
         scene.close()
