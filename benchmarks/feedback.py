@@ -1,6 +1,6 @@
 """What is learned from simulation alone, beside what is learned from the model checker.
 
-``python -m benchmarks.feedback FORMAL SIMULATED`` compares two runs that differ in who judges the
+``python -m benchmarks.feedback [FORMAL SIMULATED]`` compares two runs that differ in who judges the
 answers to learn from (``specdrive run quick`` and ``specdrive run simulated``) and writes
 docs/results/feedback.json. Held-out answers of both were model-checked. It also asks the model
 checker about every answer that the simulator has judged.
@@ -153,10 +153,17 @@ def effort_rows(run: Run) -> list[Row]:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("formal", type=Path, help="folder of a run judged by the model checker")
-    parser.add_argument("simulated", type=Path, help="folder of a run judged by a simulator")
+    for name, default, judge in (
+        ("formal", "runs/quick", "the model checker"),
+        ("simulated", "runs/simulated", "a simulator"),
+    ):
+        told = f"folder of a run judged by {judge} (default: {default})"
+        parser.add_argument(name, type=Path, nargs="?", default=Path(default), help=told)
     arguments = parser.parse_args()
-    formal, simulated = read_run(arguments.formal), read_run(arguments.simulated)
+    try:
+        formal, simulated = read_run(arguments.formal), read_run(arguments.simulated)
+    except InputError as error:
+        parser.error(f"{error} (make them with: specdrive run quick, specdrive run simulated)")
     rows = [
         *success_rows(formal, simulated),
         *agreement_rows(
