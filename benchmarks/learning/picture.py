@@ -45,7 +45,10 @@ def draw(scores: Sequence[Mapping[str, Any]], split: str, path: Path) -> None:
                 label = f"{split}, ranked by\nthe paper's count"
                 _bars(axes, [one["round"] + 0.3], [rate], "#b3261e", fmt="D", label=label)
             axes.set_title(words, loc="left", fontsize=11)
-            axes.set_xticks([one["round"] for one in rounds], [one["label"] for one in rounds])
+            axes.set_xticks(
+                [one["round"] for one in rounds], [_short(one["label"]) for one in rounds]
+            )
+            axes.set_xlabel("round")
             axes.grid(axis="y", color="#e4e6ea", linewidth=0.8)
             axes.spines[["top", "right", "left"]].set_visible(False)
             axes.tick_params(length=0)
@@ -68,3 +71,8 @@ def _bars(
     axes.errorbar(
         at, values, (below, above), color=colour, markersize=5, linewidth=1.4, capsize=2.5, **style
     )
+
+
+def _short(label: str) -> str:
+    """Without what the axis says already: many rounds have to fit."""
+    return label.removeprefix("round ")
