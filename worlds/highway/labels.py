@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from worlds.highway.cars import OtherCar, OwnCar
 from worlds.highway.objects import Pedestrian
-from worlds.highway.places import ARM_OF
 from worlds.highway.signals import Phase
-from worlds.simulation.layout import ARROW, CARS, FLASHING, LIGHT, PEDESTRIANS, SIGN, Shape
+from worlds.simulation.layout import ARM_OF, ARROW, CARS, FLASHING, LIGHT, PEDESTRIANS, SIGN, Shape
 
 LOOK_AHEAD = 6.5
 """Seconds within which the front of a car would have to reach the conflict area, accelerating as

@@ -19,22 +19,9 @@ from highway_env.road.lane import AbstractLane, CircularLane, LineType, Straight
 from highway_env.road.road import RoadNetwork
 from numpy.typing import NDArray
 
-from worlds.simulation.layout import Layout, Shape
+from worlds.simulation.layout import ARM_OF, EXIT_OF, Layout, Shape
 
 LaneIndex = tuple[str, str, int]
-
-ARM_OF = {
-    "opposite_car": "N",
-    "car_from_left": "W",
-    "car_from_right": "E",
-    "pedestrian_in_front": "S",
-    "pedestrian_at_left": "W",
-    "pedestrian_at_right": "E",
-}
-"""Where those come from, or which arm they cross, who make a proposition true."""
-
-EXIT_OF = {"turn_left": "W", "go_straight": "N", "turn_right": "E"}
-"""The arm by which a manoeuvre leaves the place."""
 
 CAR_LENGTH, LANE_WIDTH = 5.0, 4.0
 """Metres."""

@@ -22,6 +22,19 @@ SIGN = "stop_sign"
 CARS = ("opposite_car", "car_from_left", "car_from_right")
 PEDESTRIANS = ("pedestrian_at_left", "pedestrian_at_right", "pedestrian_in_front")
 
+ARM_OF = {
+    "opposite_car": "N",
+    "car_from_left": "W",
+    "car_from_right": "E",
+    "pedestrian_in_front": "S",
+    "pedestrian_at_left": "W",
+    "pedestrian_at_right": "E",
+}
+"""Where those come from, or which arm they cross, who make a proposition true; ours is S."""
+
+EXIT_OF = {"turn_left": "W", "go_straight": "N", "turn_right": "E"}
+"""The arm by which a manoeuvre leaves the place."""
+
 _ALL = ("turn_left", "turn_right", "go_straight")
 _ROUNDABOUTS = {"roundabout"}
 _ALL_WAY = {"all_way_stop"}

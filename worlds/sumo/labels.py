@@ -26,10 +26,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from worlds.simulation.layout import ARROW, FLASHING, LIGHT, SIGN, Layout
+from worlds.simulation.layout import ARM_OF, ARROW, FLASHING, LIGHT, SIGN, Layout
 from worlds.sumo.engine import signals, sumo
 from worlds.sumo.network import Network
-from worlds.sumo.roads import ARM_OF, PLACE, RING_SPEED, ROAD_SPEED
+from worlds.sumo.roads import PLACE, RING_SPEED, ROAD_SPEED
 from worlds.sumo.signals import seconds_to_green
 from worlds.sumo.traffic import US
 from worlds.sumo.walkers import Walkers

@@ -11,20 +11,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from worlds.simulation.layout import Layout
-
-ARM_OF = {
-    "opposite_car": "N",
-    "car_from_left": "W",
-    "car_from_right": "E",
-    "pedestrian_in_front": "S",
-    "pedestrian_at_left": "W",
-    "pedestrian_at_right": "E",
-}
-"""Where those come from, or which arm they cross, who make a proposition true."""
-
-EXIT_OF = {"turn_left": "W", "go_straight": "N", "turn_right": "E"}
-"""The arm by which a manoeuvre leaves the place."""
+from worlds.simulation.layout import ARM_OF, Layout
 
 PLACE = "J"
 """Node of a junction or a crossing, and name of its traffic light."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from verifier.errors import InputError
 from worlds.simulation.guard import Guard
 from worlds.simulation.interface import STOP, Status
-from worlds.simulation.layout import SIGN, Layout
+from worlds.simulation.layout import EXIT_OF, SIGN, Layout
 from worlds.sumo.car import (
     AT_LINE,
     PLACE_SPEED,
@@ -33,7 +33,7 @@ from worlds.sumo.courtesy import Courtesy
 from worlds.sumo.engine import ENGINE, STEP, sumo
 from worlds.sumo.labels import Observer
 from worlds.sumo.network import Network, network_of
-from worlds.sumo.roads import EXIT_OF, PLACE, RING_SPEED, route
+from worlds.sumo.roads import PLACE, RING_SPEED, route
 from worlds.sumo.signals import start_of
 from worlds.sumo.traffic import HORIZON, US
 from worlds.sumo.turns import Turns

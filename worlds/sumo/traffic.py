@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from worlds.simulation.layout import Layout
-from worlds.sumo.roads import ARM_OF, arms, crosswalks, route
+from worlds.simulation.layout import ARM_OF, Layout
+from worlds.sumo.roads import arms, crosswalks, route
 
 CARS_PER_SECOND, CARS_PER_SECOND_AT_LIGHTS = 0.035, 0.06
 """On each arm that cars come from. Where lights hold the traffic up there may be more of it."""

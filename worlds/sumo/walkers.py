@@ -6,10 +6,10 @@ import math
 from collections.abc import Set
 from dataclasses import dataclass
 
-from worlds.simulation.layout import Layout
+from worlds.simulation.layout import ARM_OF, Layout
 from worlds.sumo.engine import signals, sumo
 from worlds.sumo.network import Lane, Network
-from worlds.sumo.roads import ARM_OF, CROSSWALK_WIDTH, LANE_WIDTH
+from worlds.sumo.roads import CROSSWALK_WIDTH, LANE_WIDTH
 
 STEP_ONTO = 1.5
 """Seconds before the first step at which a pedestrian counts."""
