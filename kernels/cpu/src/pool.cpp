@@ -1,0 +1,169 @@
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace sd {
+namespace {
+
+// Roughly 30 microseconds: longer than the gaps between operations of one decoder step.
+constexpr int kSpins = 4000;
+// Parts per thread: a thread that the system interrupts delays the others by one part at most.
+constexpr int kParts = 4;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+thread_local bool inside = false;
+
+class Pool {
+ public:
+  explicit Pool(int threads) : threads_(threads) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  }
+
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_.store(true);
+      epoch_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
+  int threads() const { return threads_; }
+
+  void run(int64_t n, int64_t grain, RangeFunction function, void* context) {
+    function_ = function;
+    context_ = context;
+    n_ = n;
+    part_ = max64(grain, ceil_div(n, (int64_t)threads_ * kParts));
+    next_.store(0, std::memory_order_relaxed);
+    pending_.store(threads_ - 1, std::memory_order_relaxed);
+    {
+      // Without the lock a worker could check the epoch, miss this one and sleep.
+      std::lock_guard<std::mutex> lock(mutex_);
+      epoch_.fetch_add(1, std::memory_order_release);
+    }
+    if (sleeping_.load(std::memory_order_acquire) > 0) wake_.notify_all();
+    take_parts(0);
+    int spins = 0;
+    while (pending_.load(std::memory_order_acquire) > 0) {
+      if (++spins < kSpins) {
+        pause();
+      } else {
+        sched_yield();
+      }
+    }
+  }
+
+ private:
+  void take_parts(int thread) {
+    inside = true;
+    for (;;) {
+      const int64_t begin = next_.fetch_add(part_, std::memory_order_relaxed);
+      if (begin >= n_) break;
+      function_(context_, begin, min64(begin + part_, n_), thread);
+    }
+    inside = false;
+  }
+
+  void work(int thread) {
+    uint64_t seen = 0;
+    for (;;) {
+      int spins = 0;
+      while (epoch_.load(std::memory_order_acquire) == seen && ++spins < kSpins) pause();
+      if (epoch_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        sleeping_.fetch_add(1);
+        wake_.wait(lock, [&] { return epoch_.load(std::memory_order_acquire) != seen; });
+        sleeping_.fetch_sub(1);
+      }
+      seen = epoch_.load(std::memory_order_acquire);
+      if (stop_.load()) return;
+      take_parts(thread);
+      pending_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  const int threads_;
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> epoch_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int> pending_{0};
+  RangeFunction function_ = nullptr;
+  void* context_ = nullptr;
+  int64_t n_ = 0;
+  int64_t part_ = 1;
+};
+
+// Never destroyed: at exit its threads may already be gone.
+std::mutex* guard = new std::mutex;
+Pool* pool = nullptr;
+int wanted = 0;
+
+int default_threads() {
+  cpu_set_t set;
+  int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  if (const char* text = getenv("OMP_NUM_THREADS")) {
+    const int limit = atoi(text);
+    if (limit > 0 && limit < count) count = limit;
+  }
+  return count > 0 ? count : 1;
+}
+
+// A forked child has none of the threads; it starts over.
+void after_fork() {
+  guard = new std::mutex;
+  pool = nullptr;
+  inside = false;
+}
+
+const int registered = pthread_atfork(nullptr, nullptr, after_fork);
+
+}  // namespace
+
+int num_threads() {
+  std::lock_guard<std::mutex> lock(*guard);
+  if (wanted == 0) wanted = default_threads();
+  return wanted;
+}
+
+void set_num_threads(int threads) {
+  std::lock_guard<std::mutex> lock(*guard);
+  wanted = threads;
+  if (pool && pool->threads() != threads) {
+    delete pool;
+    pool = nullptr;
+  }
+}
+
+void parallel_run(int64_t n, int64_t grain, RangeFunction function, void* context) {
+  if (n <= 0) return;
+  std::unique_lock<std::mutex> lock(*guard, std::defer_lock);
+  if (inside || n <= grain || !lock.try_lock()) return function(context, 0, n, 0);
+  if (wanted == 0) wanted = default_threads();
+  if (wanted == 1) {
+    lock.unlock();
+    return function(context, 0, n, 0);
+  }
+  if (!pool) pool = new Pool(wanted);
+  pool->run(n, grain, function, context);
+}
+
+}  // namespace sd
