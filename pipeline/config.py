@@ -155,6 +155,9 @@ class TrainConfig(_Section):
         default=0.5, description="weight of the likelihood of chosen answers"
     )
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
+    round_decay: float = Field(
+        default=1.0, gt=0, le=1, description="factor of the rate from one round to the next"
+    )
     epochs: _Positive = Field(default=2, description="passes over the pairs")
     pairs_per_step: _Positive = Field(default=16, description="pairs per update of the weights")
     pairs_per_prompt: _Positive = Field(

@@ -74,7 +74,7 @@ def train_settings(config: RunConfig, number: int) -> TrainSettings:
         loss=section.loss,
         beta=section.beta,
         sft_weight=section.sft_weight,
-        learning_rate=section.learning_rate,
+        learning_rate=section.learning_rate * section.round_decay ** (number - 1),
         epochs=section.epochs,
         pairs_per_step=section.pairs_per_step,
         pairs_per_prompt=section.pairs_per_prompt,
