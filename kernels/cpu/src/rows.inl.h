@@ -1,0 +1,190 @@
+// Activations as the linear kernels read them. For weights on a grid: per row and group, symmetric,
+// 16 bits as two planes of bytes (x = scale * (256 high + low)), or 8 or 4 bits as one plane; with
+// 16 bits the error is at most 2^-16 of the group's largest magnitude. For bf16 weights: bf16, or
+// two bf16 whose sum has 16 significant bits, where the processor multiplies bf16; else float32.
+// A row with a number that is not finite gets NaN scales, which make all its outputs NaN.
+// Included inside a level's namespace.
+
+constexpr int kMaxPlane16 = 127 * 256 + 127;
+
+#if defined(__AVX512BF16__)
+constexpr bool kMultipliesBf16 = true;
+#else
+constexpr bool kMultipliesBf16 = false;
+#endif
+
+// Where the parts of a buffer of m prepared rows for one matrix begin.
+struct RowsView {
+  int32_t planes;         // 1 or 2
+  int64_t k, groups;      // k padded to a multiple of 4
+  const int8_t* codes;    // [m, k], or [m, k / 4, 2, 4] with two planes: high, low
+  const uint16_t* bf16;   // [planes, m, k]
+  const float* floats;    // [m, k]
+  const float* scales;    // [m, groups]
+  const int32_t* sums;    // [m, groups]: of 256 high + low
+  int64_t bytes;
+};
+
+static RowsView rows_view(const Matrix& w, int32_t activation_bits, int64_t m, const void* buffer) {
+  RowsView v{};
+  const int8_t* base = (const int8_t*)buffer;
+  v.k = round_up(w.k, 4);
+  const int64_t plane = round_up(m * v.k, 64);
+  v.planes = activation_bits == 16 ? 2 : 1;
+  if (w.bits == 32 || (w.bits == 16 && !kMultipliesBf16)) {
+    v.floats = (const float*)base;
+    v.bytes = plane * 4;
+  } else if (w.bits == 16) {
+    v.bf16 = (const uint16_t*)base;
+    v.bytes = plane * 2 * v.planes;
+  } else {
+    v.groups = w.k / w.group;
+    const int64_t numbers = round_up(m * v.groups * 4, 64);
+    v.codes = base;
+    v.scales = (const float*)(base + v.planes * plane);
+    v.sums = (const int32_t*)(base + v.planes * plane + numbers);
+    v.bytes = v.planes * plane + 2 * numbers;
+  }
+  return v;
+}
+
+static int64_t gather_bytes(const Linear& layer, int64_t m) {
+  const int64_t k = layer.main.k + (layer.tail.n ? layer.tail.k : 0);
+  return layer.order ? round_up(m * k * 4, 64) : 0;
+}
+
+static int64_t rows_bytes(const Linear& layer, int64_t m) {
+  int64_t bytes = rows_view(layer.main, layer.activation_bits, m, nullptr).bytes;
+  if (layer.tail.n) bytes += rows_view(layer.tail, 8, m, nullptr).bytes;
+  return bytes + gather_bytes(layer, m);
+}
+
+// Largest magnitude; NaN if any of them is not finite.
+SD_INLINE float magnitude(const float* x, int64_t n) {
+  float largest = 0.0f, poison = 0.0f;
+#pragma omp simd reduction(max : largest) reduction(+ : poison)
+  for (int64_t i = 0; i < n; ++i) {
+    const float a = __builtin_fabsf(x[i]);
+    largest = a > largest ? a : largest;
+    poison += x[i] * 0.0f;
+  }
+  return largest + poison;
+}
+
+SD_INLINE int32_t nearest(float x) { return (int32_t)__builtin_rintf(x); }
+
+// One group of one plane. Returns the sum of the codes.
+SD_INLINE int32_t quantize_plane(const float* x, int64_t n, float inverse, float least,
+                                 float most, int8_t* out) {
+  int32_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) {
+    float scaled = x[i] * inverse;
+    scaled = scaled < least ? least : scaled;
+    scaled = scaled > most ? most : scaled;
+    const int32_t code = nearest(scaled);
+    out[i] = (int8_t)code;
+    sum += code;
+  }
+  return sum;
+}
+
+// Both planes of one group, interleaved by four columns.
+SD_INLINE int32_t quantize_planes(const float* x, int64_t n, float inverse, int8_t* out) {
+  constexpr int64_t kChunk = 64;
+  int32_t sum = 0;
+  int8_t high[kChunk], low[kChunk];
+  for (int64_t start = 0; start < n; start += kChunk) {
+    const int64_t width = min64(kChunk, n - start);
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < width; ++i) {
+      const int32_t code = nearest(x[start + i] * inverse);
+      const int32_t h = (code + 128) >> 8;
+      high[i] = (int8_t)h;
+      low[i] = (int8_t)(code - h * 256);
+      sum += code;
+    }
+    for (int64_t i = 0; i < width; i += 4) {
+      memcpy(out + (start + i) * 2, high + i, 4);
+      memcpy(out + (start + i) * 2 + 4, low + i, 4);
+    }
+  }
+  return sum;
+}
+
+static void quantize_row(const Matrix& w, const RowsView& v, int32_t activation_bits, float clip,
+                         const float* x, int64_t row) {
+  int8_t* codes = (int8_t*)v.codes + row * v.k * v.planes;
+  float* scales = (float*)v.scales + row * v.groups;
+  int32_t* sums = (int32_t*)v.sums + row * v.groups;
+  const float levels = activation_bits == 16 ? kMaxPlane16 : activation_bits == 8 ? 127.0f : 7.0f;
+  bool finite = true;
+  for (int64_t g = 0; g < v.groups; ++g) {
+    const float* part = x + g * w.group;
+    float largest = magnitude(part, w.group);
+    if (activation_bits == 4) largest *= clip;
+    if (!(largest < INFINITY)) {
+      finite = false;
+      largest = 0.0f;
+    }
+    // Below this the inverse would overflow; such numbers are zero beside anything else.
+    const float inverse = largest > 1e-30f ? levels / largest : 0.0f;
+    scales[g] = inverse > 0.0f ? largest / levels : 0.0f;
+    const int64_t at = g * w.group;
+    if (activation_bits == 16) {
+      sums[g] = quantize_planes(part, w.group, inverse, codes + at * 2);
+    } else {
+      const float least = activation_bits == 8 ? -127.0f : -8.0f;
+      sums[g] = quantize_plane(part, w.group, inverse, least, levels, codes + at);
+    }
+  }
+  if (!finite) {
+    for (int64_t g = 0; g < v.groups; ++g) scales[g] = NAN;
+  }
+}
+
+static void prepare_row(const Matrix& w, const RowsView& v, int32_t activation_bits, float clip,
+                        const float* x, int64_t row, int64_t m) {
+  if (v.floats) {
+    float* out = (float*)v.floats + row * v.k;
+    memcpy(out, x, (size_t)w.k * 4);
+    for (int64_t c = w.k; c < v.k; ++c) out[c] = 0.0f;
+  } else if (v.bf16) {
+    uint16_t* out = (uint16_t*)v.bf16 + row * v.k;
+    uint16_t* rest = out + m * v.k;
+    for (int64_t c = 0; c < w.k; ++c) out[c] = float_to_bf16(x[c]);
+    for (int64_t c = w.k; c < v.k; ++c) out[c] = 0;
+    if (v.planes == 2) {
+      for (int64_t c = 0; c < w.k; ++c) {
+        const float left = x[c] - bf16_to_float(out[c]);
+        rest[c] = float_to_bf16(left == left ? left : 0.0f);
+      }
+      for (int64_t c = w.k; c < v.k; ++c) rest[c] = 0;
+    }
+  } else {
+    quantize_row(w, v, activation_bits, clip, x, row);
+  }
+}
+
+static void prepare_rows(const Linear& layer, const float* x, int64_t ldx, int64_t m,
+                         void* buffer) {
+  const RowsView main = rows_view(layer.main, layer.activation_bits, m, buffer);
+  uint8_t* after = (uint8_t*)buffer + main.bytes;
+  const RowsView tail = layer.tail.n ? rows_view(layer.tail, 8, m, after) : RowsView{};
+  float* gathered = (float*)(after + tail.bytes);
+  const int64_t k = layer.main.k + (layer.tail.n ? layer.tail.k : 0);
+  parallel_for(m, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* source = x + row * ldx;
+      if (layer.order) {
+        float* reordered = gathered + row * k;
+        for (int64_t c = 0; c < k; ++c) reordered[c] = source[layer.order[c]];
+        source = reordered;
+      }
+      prepare_row(layer.main, main, layer.activation_bits, layer.clip, source, row, m);
+      if (layer.tail.n) {
+        prepare_row(layer.tail, tail, 8, 1.0f, source + layer.main.k, row, m);
+      }
+    }
+  });
+}
