@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 
-.PHONY: help install demo test lint bench bench-install clean
+.PHONY: help install demo test lint bench bench-install bench-llama-install clean
 
 help:
 	@echo "make demo    install, run the main job on the real model (minutes), say where to look"
@@ -16,7 +16,7 @@ help:
 install: $(STAMP)
 
 # torch first and pinned: a range would let pip take a build with gigabytes of CUDA libraries.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py $(wildcard kernels/cpu/src/*)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
@@ -37,6 +37,9 @@ lint: $(STAMP)
 
 bench-install: $(STAMP)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[bench]"
+
+bench-llama-install: bench-install
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[llama]"
 
 bench: bench-install
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=verification"; exit 2; }
