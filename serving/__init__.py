@@ -1,0 +1,1 @@
+"""Small and fast models: quantization, checkpoints and the engine that serves them."""
