@@ -15,7 +15,7 @@ constexpr int kMaxRows1 = 2, kMaxRows2 = 2, kWideTiles = 1, kTiles = 1;
 // Rows after which the next tiles are visited: they stay in the second-level cache.
 constexpr int64_t kRowBlock = 96;
 // Bytes that are requested ahead of their use, per tile.
-constexpr int64_t kAhead = 1536;
+constexpr int64_t kAhead = 1024;
 // Codes times 16-bit activations stay below 2^31 up to these group sizes.
 SD_INLINE bool sums_fit(int32_t bits, int32_t group) { return group <= (bits == 4 ? 4096 : 256); }
 
@@ -44,6 +44,9 @@ static void grid_block(const Matrix& w, const RowsView& v, int64_t row0, const u
   for (int r = 0; r < ROWS; ++r) x[r] = v.codes + (row0 + r) * stride;
   const bool exact = sums_fit(BITS, w.group);
   for (int64_t g = 0; g < groups; ++g) {
+    // Past the end of these tiles, the tiles that come after them.
+    int64_t ahead = g * blocks * 64 + kAhead;
+    if (ahead >= size) ahead += (TILES - 1) * size;
     Ints sum[PLANES][ROWS][TILES];
     for (int p = 0; p < PLANES; ++p) {
       for (int r = 0; r < ROWS; ++r) {
@@ -54,7 +57,7 @@ static void grid_block(const Matrix& w, const RowsView& v, int64_t row0, const u
       const int64_t column = (g * blocks + b) * step * PLANES;
       for (int t = 0; t < TILES; ++t) {
         const uint8_t* at = codes[t] + (g * blocks + b) * 64;
-        if (ROWS <= 2) prefetch(at + kAhead);
+        if (ROWS <= 2) prefetch(codes[t] + ahead + b * 64);
         const Codes c = codes_load(at);
         const Codes first = small ? codes_low(c) : c;
         const Codes second = small ? codes_high(c) : c;
