@@ -1,4 +1,4 @@
-"""Weights in the layout of the kernels of one kind of device: packed once, when a model is loaded."""
+"""Weights in the layout that the kernels of one kind of device read: packed once, at load."""
 
 from __future__ import annotations
 

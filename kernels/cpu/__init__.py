@@ -1,4 +1,4 @@
-"""Kernels in C++ for CPUs, behind a plain C interface; the instruction set is chosen at run time."""
+"""Kernels in C++ for CPUs behind a plain C interface; the instruction set is chosen at run time."""
 
 from kernels.cpu.library import (
     available_isas,
