@@ -1,8 +1,10 @@
 // Compiled once per instruction-set level, with SD_ISA naming the level.
+#include "lora.h"
 #include "ops.h"
 #include "pool.h"
 
 #include <math.h>
+#include <stdlib.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

@@ -11,6 +11,8 @@ namespace sd {
 // Rows of a packed matrix that are computed together: one 512-bit register of 32-bit sums.
 constexpr int kTile = 16;
 
+constexpr int kMaxHeadDim = 256;
+
 enum ZeroKind : int32_t { kSymmetric = 0, kZeroPoints = 1, kOffsets = 2 };
 
 // A weight [n, k] in the packed layout (linear.inl.h): bits 4 or 8 (grid), 16 (bf16), 32 (float).
@@ -61,6 +63,8 @@ struct KVCacheView {
   int32_t bits, block_size, kv_heads, head_dim;
 };
 
+struct LoraWork;
+
 struct Ops {
   const char* name;
 
@@ -96,12 +100,20 @@ struct Ops {
   // out [rows, half] = silu(x[:, :half]) * x[:, half:]
   void (*silu_mul)(const float* x, int64_t ldx, int64_t rows, int32_t half, float* out,
                    int64_t ldo);
+  // n numbers of `dtype` to floats and back. Not threaded.
+  void (*widen)(const void* in, int32_t dtype, int64_t n, float* out);
+  void (*narrow)(const float* in, int64_t n, int32_t dtype, void* out);
+  // One row [k] of a weight in canonical form as floats. Not threaded.
+  void (*grid_row)(const uint8_t* codes, const uint16_t* scales, const void* zeros, int32_t k,
+                   int32_t group, int32_t bits, int32_t zero_kind, float* out);
 
   // attention.inl.h
   // k, v: [tokens, kv_heads, head_dim] with row stride ld.
   void (*write_kv)(const float* k, const float* v, int64_t ld, int64_t tokens,
                    const KVCacheView& cache, const int64_t* slots);
   // q: [tokens, heads, head_dim] with row stride ldq; out: the same with ldo.
+  // Sequence b has context_lens[b] positions in the cache; its tokens, rows query_indptr[b] to
+  // [b + 1] of q, are the last of them. head_dim at most kMaxHeadDim.
   // scratch: attention_scratch_bytes(...) bytes, 64-byte aligned.
   int64_t (*attention_scratch_bytes)(int64_t tokens, int32_t heads, int32_t head_dim,
                                      int64_t batch, int64_t longest_context);
@@ -111,16 +123,15 @@ struct Ops {
                           const int32_t* query_indptr, int64_t batch, float scale, float* out,
                           int64_t ldo, void* scratch);
 
-  // sampling.inl.h: returns -1, or the first row whose logits are not finite.
+  // sampling.inl.h (definition: kernels/reference/sampling.py): returns -1, or the first row whose
+  // logits hold NaN or plus infinity or nothing but minus infinity, or -2 if there is no memory.
   int64_t (*sample)(const float* logits, int64_t ld, int64_t rows, int32_t vocabulary,
                     const double* draws, const float* temperature, const float* top_p,
                     int64_t* out);
 
-  // lora.inl.h: targets that share x [rows, k]; y [rows, ...] gets each at its column.
-  // scratch: lora_scratch_bytes(...) bytes, 64-byte aligned.
-  int64_t (*lora_scratch_bytes)(const LoraSegments& segments, int32_t targets);
-  void (*lora_sgmv)(const LoraSegments& segments, const LoraTarget* targets, int32_t count,
-                    const float* x, int64_t ldx, float* y, int64_t ldy, void* scratch);
+  // lora.inl.h: items [begin, end) of a plan (lora.h). Not threaded.
+  void (*lora_shrink)(const LoraWork& work, int64_t begin, int64_t end);
+  void (*lora_expand)(const LoraWork& work, int64_t begin, int64_t end);
 };
 
 // The level in use; chosen at first use (dispatch.cpp).
