@@ -98,7 +98,7 @@ class QuantizedLinear(_OnGrid, nn.Linear):
     @property
     def weight(self) -> torch.Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What the weight stands for, float32 [N, K]; made anew at every call."""
-        return _dequantized(self.quantized, torch.float32).as_subclass(FixedWeight)
+        return self.quantized.dequantize(torch.float32).as_subclass(FixedWeight)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the layer: [..., K] to [..., N]."""
@@ -134,7 +134,7 @@ class QuantizedEmbedding(_OnGrid, nn.Embedding):
     @property
     def weight(self) -> torch.Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What the table stands for, float32; made anew at every call."""
-        return _dequantized(self.quantized, torch.float32).as_subclass(FixedWeight)
+        return self.quantized.dequantize(torch.float32).as_subclass(FixedWeight)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Rows of the table: [...] to [..., width]."""
@@ -155,7 +155,7 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         """The gradient [..., K] by ``x``."""
         (grad,) = grads
-        return grad @ _dequantized(ctx.layer.quantized, grad.dtype), None
+        return grad @ ctx.layer.quantized.dequantize(grad.dtype), None
 
 
 def load_quantized_network(
@@ -223,16 +223,6 @@ def _fill(network: Any, model: QuantizedModel, dtype: torch.dtype) -> None:
     if missing:
         raise ServingError(f"the model has no tensor {min(missing)}", remedy="get it again")
     network.load_state_dict(state, strict=False, assign=True)
-
-
-def _dequantized(weight: Quantized, dtype: torch.dtype) -> torch.Tensor:
-    """[N, K] in the original order of columns."""
-    if isinstance(weight, QuantizedWeight):
-        return weight.dequantize(dtype)
-    reordered = torch.cat([weight.low.dequantize(dtype), weight.high.dequantize(dtype)], dim=1)
-    whole = torch.empty_like(reordered)
-    whole[:, weight.order.long()] = reordered
-    return whole
 
 
 def _device(weight: Quantized) -> torch.device:

@@ -42,12 +42,12 @@ def pack_words(codes: torch.Tensor, bits: int) -> torch.Tensor:
         codes = torch.nn.functional.pad(codes, (0, columns % 2))
         codes = codes[:, 0::2] | (codes[:, 1::2] << 4)
     codes = torch.nn.functional.pad(codes, (0, -codes.shape[1] % 4))
-    return codes.contiguous().view(torch.int32).reshape(rows, -1)
+    return codes.flatten().view(torch.int32).reshape(rows, -1)
 
 
 def unpack_words(words: torch.Tensor, bits: int, columns: int) -> torch.Tensor:
     """The inverse of `pack_words`."""
-    bytes_ = words.contiguous().view(torch.uint8)
+    bytes_ = words.flatten().view(torch.uint8).reshape(words.shape[0], -1)
     if bits == 4:
         bytes_ = torch.stack((bytes_ & 15, bytes_ >> 4), dim=-1).flatten(1)
     return bytes_[:, :columns]

@@ -79,7 +79,7 @@ def from_blocks(kind: GGMLQuantizationType, blocks: torch.Tensor) -> QuantizedWe
     blocks = blocks.reshape(blocks.shape[0], -1, size)
     scales = _halves(blocks[..., :2])
     if kind == Q8_0:
-        signed = blocks[..., 2:].contiguous().view(torch.int8).flatten(1)
+        signed = blocks[..., 2:].flatten(1).view(torch.int8)
         if bool((signed == -128).any()):
             return None
         return QuantizedWeight(signed, scales, None, bits=8, group=BLOCK)
@@ -91,9 +91,9 @@ def from_blocks(kind: GGMLQuantizationType, blocks: torch.Tensor) -> QuantizedWe
 
 def _bytes(halves: torch.Tensor) -> torch.Tensor:
     """float16 [N, blocks] as uint8 [N, blocks, 2]."""
-    return halves.contiguous().view(torch.uint8).reshape(*halves.shape, 2)
+    return halves.flatten().view(torch.uint8).reshape(*halves.shape, 2)
 
 
 def _halves(bytes_: torch.Tensor) -> torch.Tensor:
     """The inverse of `_bytes`."""
-    return bytes_.contiguous().view(torch.float16)[..., 0].contiguous()
+    return bytes_.flatten().view(torch.float16).reshape(bytes_.shape[:-1])
