@@ -1,0 +1,462 @@
+// Attention over a paged cache. Sequences with few new tokens are split over their context in
+// chunks of fixed length, whose results are joined; those with many, in blocks of queries. Neither
+// depends on the number of threads or on the other sequences of the batch.
+// Included inside a level's namespace.
+#include "kv_rows.inl.h"
+
+namespace attention {
+
+constexpr int kChunk = 128;    // keys of one work item
+constexpr int kFewRows = 16;   // queries times heads per key head up to which contexts are split
+constexpr int kFarAhead = 64;  // most rows that are requested before their use
+constexpr int kKeys = 4;       // keys whose scores are computed together
+constexpr int kVecs = 4;       // vectors of a value row that are summed together
+#if defined(__AVX512VNNI__)
+constexpr int kRows = 4;  // rows of queries that are computed together
+#else
+constexpr int kRows = 2;
+#endif
+constexpr int kQueries = 48;   // queries times heads of a block
+constexpr int kBlockKeys = 64;
+
+struct Call {
+  const float* q;
+  int64_t ldq;
+  float* out;
+  int64_t ldo;
+  KVCacheView cache;
+  const int32_t* tables;
+  int64_t table_stride;
+  const int32_t* contexts;
+  const int32_t* indptr;
+  int64_t batch;
+  int64_t group;  // heads per key head
+  float scale;
+  int64_t row_bytes;
+  int64_t padded;  // head_dim, up to whole steps of the reader
+  // In scratch:
+  int64_t* items;     // [batch + 1] first work item of each sequence
+  int64_t* partials;  // [batch] where its chunks' results begin, in floats
+  int32_t* pending;   // [batch, kv_heads] chunks that are not done
+  float* results;     // per chunk, key head and row: sums [padded], maximum, total
+};
+
+SD_INLINE bool is_split(int64_t queries, int64_t group) {
+  return queries == 1 || queries * group <= kFewRows;
+}
+SD_INLINE int64_t queries_per_block(int64_t group) { return max64(1, kQueries / group); }
+SD_INLINE int64_t head_blocks(int64_t group) { return ceil_div(group, kQueries); }
+
+// Pointers to the rows of keys and values at positions [begin, begin + count) of sequence b.
+struct Rows {
+  const uint8_t* keys[kChunk + kFarAhead + kKeys];
+  const uint8_t* values[kChunk + kFarAhead + kKeys];
+};
+
+// f(index among the positions, row of the cache, run length): positions that lie together.
+template <typename F>
+SD_INLINE void each_run(const Call& call, int64_t b, int64_t head, int64_t begin, int64_t count,
+                        F&& f) {
+  const int64_t size = call.cache.block_size;
+  const int32_t* table = call.tables + b * call.table_stride;
+  for (int64_t i = 0; i < count;) {
+    const int64_t offset = (begin + i) % size, run = min64(size - offset, count - i);
+    const int64_t block = table[(begin + i) / size];
+    f(i, (block * call.cache.kv_heads + head) * size + offset, run);
+    i += run;
+  }
+}
+
+// Scales and minima of rows that lie together, as floats.
+static void read_params(const uint16_t* from, int64_t count, float* scales, float* minima) {
+  float both[2 * kChunk];
+  int64_t i = 0;
+  for (; i + kLanes <= 2 * count; i += kLanes) vec_store(both + i, halves_to_vec(from + i));
+  for (; i < 2 * count; ++i) both[i] = half_to_float(from[i]);
+  for (i = 0; i < count; ++i) {
+    scales[i] = both[2 * i];
+    minima[i] = both[2 * i + 1];
+  }
+}
+
+SD_INLINE void prefetch_row(const uint8_t* row, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) prefetch(row + i);
+}
+
+// scores [ROWS, kChunk] = rows of q [ROWS, padded] times n keys.
+template <int BITS, int ROWS>
+static void score_keys(const Rows& rows, int64_t n, int64_t dim, const float* q, int64_t padded,
+                       int64_t ahead, int64_t row_bytes, float* scores) {
+  typedef Reader<BITS> R;
+  constexpr int step = kStep<BITS>, bytes = kStepBytes<BITS>;
+  const int64_t whole = dim / step, rest = dim % step;
+  for (int64_t t = 0; t < n; t += kKeys) {
+    const uint8_t* const* at = rows.keys + t;
+    if (ahead) {
+      for (int j = 0; j < kKeys; ++j) {
+        prefetch_row(at[j + ahead], row_bytes);
+        prefetch_row(rows.values[t + j], row_bytes);
+      }
+    }
+    Vec sums[ROWS][kKeys];
+    for (int r = 0; r < ROWS; ++r) {
+      for (int j = 0; j < kKeys; ++j) sums[r][j] = vec_zero();
+    }
+    const auto add = [&](const typename R::Raw (&raw)[kKeys], int64_t s) {
+      const float* qs = q + s * step;
+      for (int r = 0; r < ROWS; ++r) {
+        const Vec v = vec_load(qs + r * padded);
+        for (int j = 0; j < kKeys; ++j) sums[r][j] = vec_fma(R::template get<0>(raw[j]), v, sums[r][j]);
+      }
+      if (R::kPair == 2) {
+        for (int r = 0; r < ROWS; ++r) {
+          const Vec v = vec_load(qs + r * padded + kLanes);
+          for (int j = 0; j < kKeys; ++j) {
+            sums[r][j] = vec_fma(R::template get<1>(raw[j]), v, sums[r][j]);
+          }
+        }
+      }
+    };
+    typename R::Raw raw[kKeys];
+    for (int64_t s = 0; s < whole; ++s) {
+      for (int j = 0; j < kKeys; ++j) raw[j] = R::load(at[j] + s * bytes);
+      add(raw, s);
+    }
+    if (rest) {
+      for (int j = 0; j < kKeys; ++j) raw[j] = load_first<BITS>(at[j] + whole * bytes, rest);
+      add(raw, whole);
+    }
+    for (int r = 0; r < ROWS; ++r) {
+      store_sums(scores + r * kChunk + t, sums[r][0], sums[r][1], sums[r][2], sums[r][3]);
+    }
+  }
+}
+
+// STEPS steps of sums [ROWS, padded], from step `at` = weights [ROWS, kChunk] times n values.
+template <int BITS, int ROWS, int STEPS, bool REST>
+static void sum_steps(const Rows& rows, int64_t n, const float* weights, int64_t at, int64_t rest,
+                      float* sums, int64_t padded) {
+  typedef Reader<BITS> R;
+  constexpr int pair = R::kPair;
+  Vec total[ROWS][STEPS][pair];
+  for (int r = 0; r < ROWS; ++r) {
+    for (int s = 0; s < STEPS; ++s) {
+      for (int e = 0; e < pair; ++e) total[r][s][e] = vec_zero();
+    }
+  }
+  for (int64_t t = 0; t < n; ++t) {
+    const uint8_t* row = rows.values[t] + at * kStepBytes<BITS>;
+    Vec w[ROWS];
+    for (int r = 0; r < ROWS; ++r) w[r] = vec_set(weights[r * kChunk + t]);
+    for (int s = 0; s < STEPS; ++s) {
+      const typename R::Raw raw =
+          REST ? load_first<BITS>(row, rest) : R::load(row + s * kStepBytes<BITS>);
+      const Vec first = R::template get<0>(raw);
+      for (int r = 0; r < ROWS; ++r) total[r][s][0] = vec_fma(first, w[r], total[r][s][0]);
+      if (pair == 2) {
+        const Vec second = R::template get<pair - 1>(raw);
+        for (int r = 0; r < ROWS; ++r) {
+          total[r][s][pair - 1] = vec_fma(second, w[r], total[r][s][pair - 1]);
+        }
+      }
+    }
+  }
+  for (int r = 0; r < ROWS; ++r) {
+    for (int s = 0; s < STEPS; ++s) {
+      for (int e = 0; e < pair; ++e) {
+        vec_store(sums + r * padded + (at + s) * kStep<BITS> + e * kLanes, total[r][s][e]);
+      }
+    }
+  }
+}
+
+template <int BITS, int ROWS>
+static void sum_values(const Rows& rows, int64_t n, int64_t dim, const float* weights, float* sums,
+                       int64_t padded) {
+  constexpr int steps = kVecs / Reader<BITS>::kPair, step = kStep<BITS>;
+  const int64_t whole = dim / step, rest = dim % step;
+  int64_t s = 0;
+  for (; s + steps <= whole; s += steps) {
+    sum_steps<BITS, ROWS, steps, false>(rows, n, weights, s, 0, sums, padded);
+  }
+  for (; s < whole; ++s) {
+    sum_steps<BITS, ROWS, 1, false>(rows, n, weights, s, 0, sums, padded);
+  }
+  if (rest) sum_steps<BITS, ROWS, 1, true>(rows, n, weights, s, rest, sums, padded);
+}
+
+// What one chunk of a context says to one row of queries.
+struct RowResult {
+  float highest;  // score
+  float total;    // of the weights e^(score - highest)
+  float offset;   // to be added to every sum
+};
+
+// Scores [kChunk] of n keys, `visible` of them visible, to the weights of values.
+static RowResult weigh(float* scores, int64_t n, int64_t visible, bool grid, float q_sum,
+                       const float* key_params, const float* value_params) {
+  const float infinity = __builtin_inff();
+  const int64_t padded = round_up(n, kLanes);
+  const float* scales = key_params;
+  const float* minima = key_params + kChunk;
+  if (grid) {
+    for (int64_t t = 0; t < n; ++t) scores[t] = scores[t] * scales[t] + q_sum * minima[t];
+  }
+  for (int64_t t = visible; t < padded; ++t) scores[t] = -infinity;
+  Vec high = vec_set(-infinity);
+  for (int64_t t = 0; t < padded; t += kLanes) high = maximum(high, vec_load(scores + t));
+  const float highest = vec_max(high);
+  const Vec shift = vec_set(highest);
+  Vec total = vec_zero(), offset = vec_zero();
+  for (int64_t t = 0; t < padded; t += kLanes) {
+    const Vec weight = vec_exp(vec_load(scores + t) - shift);
+    total = total + weight;
+    if (grid) {
+      offset = vec_fma(weight, vec_load(value_params + kChunk + t), offset);
+      vec_store(scores + t, weight * vec_load(value_params + t));
+    } else {
+      vec_store(scores + t, weight);
+    }
+  }
+  return {highest, vec_sum(total), vec_sum(offset)};
+}
+
+SD_INLINE int64_t result_size(const Call& call) { return call.padded + 2; }
+
+SD_INLINE float* out_row(const Call& call, int64_t b, int64_t head, int64_t row) {
+  return call.out + (call.indptr[b] + row / call.group) * call.ldo +
+         (head * call.group + row % call.group) * call.cache.head_dim;
+}
+
+// Rows [row, row + ROWS) of sequence b at one key head, against positions [begin, begin + n).
+template <int BITS, int ROWS>
+static void chunk_rows(const Call& call, int64_t b, int64_t head, int64_t row, const Rows& rows,
+                       int64_t begin, int64_t n, int64_t ahead, const float* key_params,
+                       const float* value_params, int64_t context, int64_t queries, float* results) {
+  const int64_t dim = call.cache.head_dim, padded = call.padded;
+  alignas(64) float q[ROWS * (kMaxHeadDim + kStep<BITS>)];
+  alignas(64) float scores[ROWS * kChunk];
+  alignas(64) float sums[ROWS * (kMaxHeadDim + kStep<BITS>)];
+  float q_sum[ROWS];
+  for (int r = 0; r < ROWS; ++r) {
+    const int64_t query = (row + r) / call.group, h = head * call.group + (row + r) % call.group;
+    const float* from = call.q + (call.indptr[b] + query) * call.ldq + h * dim;
+    q_sum[r] = to_reading_order<BITS>(from, dim, padded, call.scale, q + r * padded);
+  }
+  score_keys<BITS, ROWS>(rows, n, dim, q, padded, ahead, call.row_bytes, scores);
+  RowResult result[ROWS];
+  for (int r = 0; r < ROWS; ++r) {
+    const int64_t length = context - queries + (row + r) / call.group + 1;
+    const int64_t visible = min64(n, length - begin);
+    if (visible <= 0) {
+      // Its chunk is left out when results are joined.
+      for (int64_t t = 0; t < n; ++t) scores[r * kChunk + t] = 0.0f;
+      result[r] = {0.0f, 1.0f, 0.0f};
+    } else {
+      result[r] = weigh(scores + r * kChunk, n, visible, BITS != 16, q_sum[r], key_params,
+                        value_params);
+    }
+  }
+  float* to = results ? results + row * result_size(call) : sums;
+  const int64_t stride = results ? result_size(call) : padded;
+  sum_values<BITS, ROWS>(rows, n, dim, scores, to, stride);
+  for (int r = 0; r < ROWS; ++r) {
+    if (results) {
+      float* sum = to + r * stride;
+      for (int64_t i = 0; i < padded; ++i) sum[i] += result[r].offset;
+      sum[padded] = result[r].highest;
+      sum[padded + 1] = result[r].total;
+    } else {
+      from_reading_order<BITS>(to + r * stride, dim, result[r].offset, 1.0f / result[r].total,
+                               out_row(call, b, head, row + r));
+    }
+  }
+}
+
+// Joins the chunks of one key head of sequence b.
+template <int BITS>
+static void join_chunks(const Call& call, int64_t b, int64_t head, int64_t rows, int64_t context,
+                        int64_t queries) {
+  const int64_t size = result_size(call), padded = call.padded;
+  const int64_t chunk_stride = call.cache.kv_heads * rows * size;
+  alignas(64) float sums[kMaxHeadDim + kStep<BITS>];
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t chunks = ceil_div(context - queries + row / call.group + 1, kChunk);
+    const float* results = call.results + call.partials[b] + (head * rows + row) * size;
+    float highest = results[padded];
+    for (int64_t c = 1; c < chunks; ++c) {
+      const float other = results[c * chunk_stride + padded];
+      highest = highest > other ? highest : other;
+    }
+    float total = 0.0f;
+    for (int64_t i = 0; i < padded; i += kLanes) vec_store(sums + i, vec_zero());
+    for (int64_t c = 0; c < chunks; ++c) {
+      const float* result = results + c * chunk_stride;
+      const Vec factor = vec_exp(vec_set(result[padded] - highest));
+      total += result[padded + 1] * factor[0];
+      for (int64_t i = 0; i < padded; i += kLanes) {
+        vec_store(sums + i, vec_fma(vec_load(result + i), factor, vec_load(sums + i)));
+      }
+    }
+    from_reading_order<BITS>(sums, call.cache.head_dim, 0.0f, 1.0f / total,
+                             out_row(call, b, head, row));
+  }
+}
+
+// One chunk of the context of sequence b at one key head, for all its rows.
+template <int BITS>
+static void chunk_item(const Call& call, int64_t b, int64_t item) {
+  const KVCacheView& cache = call.cache;
+  const int64_t context = call.contexts[b], queries = call.indptr[b + 1] - call.indptr[b];
+  const int64_t count = queries * call.group, chunks = ceil_div(context, kChunk);
+  const int64_t head = item / chunks, chunk = item % chunks, begin = chunk * kChunk;
+  const int64_t n = min64(kChunk, context - begin);
+  const int64_t ahead = max64(8, min64(kFarAhead, 2048 / call.row_bytes));
+  const int64_t known = min64(n + ahead, context - begin);
+  Rows rows;
+  alignas(64) float key_params[2 * kChunk], value_params[2 * kChunk];
+  each_run(call, b, head, begin, known, [&](int64_t i, int64_t row, int64_t run) {
+    const uint8_t* keys = (const uint8_t*)cache.keys + row * call.row_bytes;
+    const uint8_t* values = (const uint8_t*)cache.values + row * call.row_bytes;
+    for (int64_t j = 0; j < run; ++j) {
+      rows.keys[i + j] = keys + j * call.row_bytes;
+      rows.values[i + j] = values + j * call.row_bytes;
+    }
+    if (BITS != 16 && i < n) {
+      const int64_t own = min64(run, n - i);
+      read_params(cache.key_params + row * 2, own, key_params + i, key_params + kChunk + i);
+      read_params(cache.value_params + row * 2, own, value_params + i, value_params + kChunk + i);
+    }
+  });
+  for (int64_t i = known; i < round_up(n, kKeys) + ahead; ++i) {
+    rows.keys[i] = rows.keys[known - 1];
+    rows.values[i] = rows.values[known - 1];
+  }
+  if (BITS != 16) {
+    for (int64_t i = n; i < round_up(n, kLanes); ++i) {
+      value_params[i] = value_params[kChunk + i] = 0.0f;
+    }
+  }
+  float* results = nullptr;
+  if (chunks > 1) {
+    results = call.results + call.partials[b] +
+              (chunk * cache.kv_heads + head) * count * result_size(call);
+  }
+  const int64_t parts = ceil_div(count, kRows);
+  for (int64_t row = 0, part = 0; part < parts; ++part) {
+    const int64_t size = ceil_div(count - row, parts - part);
+    const auto run = [&](auto rows_of) {
+      chunk_rows<BITS, decltype(rows_of)::value>(call, b, head, row, rows, begin, n,
+                                                 part == 0 ? ahead : 0, key_params, value_params,
+                                                 context, queries, results);
+    };
+    if (size == 1) run(std::integral_constant<int, 1>{});
+    if (size == 2) run(std::integral_constant<int, 2>{});
+    if constexpr (kRows > 2) {
+      if (size == 3) run(std::integral_constant<int, 3>{});
+      if (size == 4) run(std::integral_constant<int, 4>{});
+    }
+    row += size;
+  }
+  if (chunks > 1) {
+    int32_t* pending = call.pending + b * cache.kv_heads + head;
+    if (__atomic_sub_fetch(pending, 1, __ATOMIC_ACQ_REL) == 0) {
+      join_chunks<BITS>(call, b, head, count, context, queries);
+    }
+  }
+}
+
+}  // namespace attention
+
+#include "attention_block.inl.h"
+
+namespace attention {
+
+template <int BITS>
+static void attend(const Call& call, int64_t grain) {
+  parallel_for(call.items[call.batch], grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t item = begin; item < end; ++item) {
+      int64_t low = 0, high = call.batch;  // the last b with items[b] <= item
+      while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        (call.items[middle] <= item ? low : high) = middle;
+      }
+      const int64_t queries = call.indptr[low + 1] - call.indptr[low];
+      if (is_split(queries, call.group)) {
+        chunk_item<BITS>(call, low, item - call.items[low]);
+      } else {
+        block_item(call, low, item - call.items[low]);
+      }
+    }
+  });
+}
+
+static int64_t scratch_bytes(int64_t tokens, int32_t heads, int32_t head_dim, int64_t batch,
+                             int64_t longest_context) {
+  const int64_t chunks = ceil_div(longest_context, kChunk);
+  const int64_t rows = min64(tokens, batch * kFewRows) * heads;
+  const int64_t results = chunks > 1 ? rows * chunks * (round_up(head_dim, 2 * kLanes) + 2) : 0;
+  return round_up((2 * batch + 1) * 8 + batch * heads * 4, 64) + round_up(results * 4, 64);
+}
+
+static void paged_attention(const float* q, int64_t ldq, int64_t tokens, int32_t heads,
+                            const KVCacheView& cache, const int32_t* block_tables,
+                            int64_t table_stride, const int32_t* context_lens,
+                            const int32_t* query_indptr, int64_t batch, float scale, float* out,
+                            int64_t ldo, void* scratch) {
+  (void)tokens;
+  const int64_t step = cache.bits == 8 ? kLanes : 2 * kLanes;
+  Call call;
+  call.q = q;
+  call.ldq = ldq;
+  call.out = out;
+  call.ldo = ldo;
+  call.cache = cache;
+  call.tables = block_tables;
+  call.table_stride = table_stride;
+  call.contexts = context_lens;
+  call.indptr = query_indptr;
+  call.batch = batch;
+  call.group = heads / cache.kv_heads;
+  call.scale = scale;
+  call.row_bytes = (int64_t)cache.head_dim * cache.bits / 8;
+  call.padded = round_up(cache.head_dim, step);
+  call.items = (int64_t*)scratch;
+  call.partials = call.items + batch + 1;
+  call.pending = (int32_t*)(call.partials + batch);
+  call.results = (float*)((uint8_t*)scratch +
+                          round_up((2 * batch + 1) * 8 + batch * heads * 4, 64));
+  int64_t items = 0, floats = 0, work = 0;
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t queries = query_indptr[b + 1] - query_indptr[b];
+    const int64_t chunks = ceil_div(context_lens[b], kChunk);
+    call.items[b] = items;
+    call.partials[b] = floats;
+    work += queries * context_lens[b] * heads * cache.head_dim;
+    if (queries == 0) continue;
+    if (!is_split(queries, call.group)) {
+      items += cache.kv_heads * head_blocks(call.group) *
+               ceil_div(queries, queries_per_block(call.group));
+      continue;
+    }
+    items += cache.kv_heads * chunks;
+    if (chunks > 1) floats += chunks * cache.kv_heads * queries * call.group * result_size(call);
+    for (int64_t h = 0; h < cache.kv_heads; ++h) {
+      call.pending[b * cache.kv_heads + h] = (int32_t)chunks;
+    }
+  }
+  call.items[batch] = items;
+  // Less work than it takes to wake a thread stays in this one.
+  const int64_t grain = work < 65536 ? max64(items, 1) : 1;
+  if (cache.bits == 16) attend<16>(call, grain);
+  if (cache.bits == 8) attend<8>(call, grain);
+  if (cache.bits == 4) attend<4>(call, grain);
+}
+
+}  // namespace attention
+
+static void fill_attention(Ops& ops) {
+  ops.write_kv = &write_kv;
+  ops.attention_scratch_bytes = &attention::scratch_bytes;
+  ops.paged_attention = &attention::paged_attention;
+}
