@@ -25,6 +25,11 @@ class BlockAllocator:
         return len(self._holders)
 
     @property
+    def limit(self) -> int | None:
+        """How many there may be."""
+        return self._limit
+
+    @property
     def free(self) -> int:
         """How many nobody holds."""
         return len(self._free)

@@ -35,7 +35,7 @@ def to_blocks(weight: QuantizedWeight) -> tuple[GGMLQuantizationType, torch.Tens
     """A weight's type and its blocks, uint8 [N, bytes of a row].
 
     Exact, except that integer zero points become offsets -scale * zero, rounded to float16: at
-    most 0.4 % of a step off.
+    most 0.8 % of a step off.
 
     Raises:
         ServingError: Rows cannot be cut into blocks of 32 with one scale each.
