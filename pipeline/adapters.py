@@ -12,6 +12,8 @@ from verifier.errors import InputError
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
 _LAYERS = (".lora_A.weight", ".lora_B.weight")
+_PACKED = "U8"
+"""Number format of codes that stand two to a byte (see `serving.checkpoint`)."""
 
 
 def check_adapter(adapter: Path, base: Path) -> None:
@@ -32,11 +34,9 @@ def check_adapter(adapter: Path, base: Path) -> None:
             f"is an adapter of the kind {kind!r}", file=adapter, remedy="only LORA can be used"
         )
     layers = tensor_shapes(adapter / _WEIGHTS)
-    weights = {
-        name.removesuffix(".weight"): shape
-        for file in sorted(base.glob("*.safetensors"))
-        for name, shape in tensor_shapes(file).items()
-    }
+    weights: dict[str, tuple[int, ...]] = {}
+    for file in sorted(base.glob("*.safetensors")):
+        weights |= _layer_shapes(file)
     if not weights:
         return
     for name, shape in layers.items():
@@ -63,12 +63,33 @@ def adapter_hash(adapter: Path) -> str:
     return f"sha256:{folder_hash(adapter)}"
 
 
+def _layer_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the layers' matrices by the layers' names; quantized ones as they were before."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, (kind, shape) in _tensors(file).items():
+        layer, _, part = name.rpartition(".")
+        if part != "codes" or len(shape) != 2:
+            shapes[name.removesuffix(".weight")] = shape
+            continue
+        rows, columns = shape
+        columns *= 2 if kind == _PACKED else 1
+        layer = layer.removesuffix(".low").removesuffix(".high")
+        before = shapes.get(layer, (rows, 0))
+        shapes[layer] = (rows, before[1] + columns)
+    return shapes
+
+
 def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors in a safetensors file, from its header alone.
 
     Raises:
         InputError: The file is missing or damaged.
     """
+    return {name: shape for name, (_, shape) in _tensors(file).items()}
+
+
+def _tensors(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> number format, as the file calls it, and shape."""
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
@@ -76,7 +97,7 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
                 raise ValueError("the header is longer than the file")
             header: dict[str, Any] = json.loads(stream.read(length))
         return {
-            name: tuple(tensor["shape"])
+            name: (str(tensor["dtype"]), tuple(tensor["shape"]))
             for name, tensor in header.items()
             if name != "__metadata__"
         }

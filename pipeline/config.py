@@ -21,6 +21,9 @@ Split = Literal["train", "validation", "test"]
 Source = Literal["samples", "symbolic_repair", "model_repair"]
 Order = Literal["road", "paper_count", "weighted"]
 
+Engine = Literal["auto", "transformers", "native"]
+QuantizationMethod = Literal["rtn", "awq", "gptq", "atom"]
+
 Simulator = Literal["highway", "sumo", "walk"]
 Feedback = Literal["formal", "simulated", "both"]
 
@@ -42,6 +45,11 @@ class ModelConfig(_Section):
     device: str = Field(default="auto", description="auto takes a CUDA GPU when there is one")
     dtype: Dtype = Field(
         default="auto", description="of the weights: bfloat16 on a GPU, else float32"
+    )
+    engine: Engine = Field(
+        default="auto",
+        description="what samples: transformers, or native (bfloat16, on a CPU); auto takes native "
+        "for quantized checkpoints",
     )
 
 
@@ -202,6 +210,49 @@ class SelectConfig(_Section):
     gate: GateConfig = GateConfig()
 
 
+class QuantizeConfig(_Section):
+    """The champion in few bits, held against the champion itself."""
+
+    enabled: bool = Field(default=False, description="whether the run has this stage")
+    base: Literal["merged", "separate"] = Field(
+        default="merged",
+        description="the champion's adapter: merged into the weights first, or kept beside them",
+    )
+    method: QuantizationMethod = "awq"
+    bits: Literal[4, 8] = Field(default=4, description="of the layers' weights")
+    group: _Positive = Field(default=64, description="weights that share a scale")
+    symmetric: bool = Field(default=False, description="no zero points")
+    head_bits: Literal[4, 8, 16] = Field(default=8, description="of the embedding and the head")
+    calibration_rows: _Positive = Field(
+        default=128, description="texts that show which weights matter: answers and prose"
+    )
+    calibration_tokens: Annotated[int, Field(ge=2)] = Field(
+        default=512, description="of each of them, at most"
+    )
+    activation_bits: Literal[16, 8] = Field(
+        default=16, description="when it decodes: 8 quantizes activations on the fly"
+    )
+    kv: Literal["bf16", "int8", "int4"] = Field(
+        default="bf16", description="how it keeps keys and values"
+    )
+    splits: tuple[Split, ...] = Field(
+        default=("validation", "test"), min_length=1, description="asked before and after"
+    )
+    samples: _Positive = Field(default=8, description="answers per task and seed")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="of sampling")
+    temperature: _Temperature = Field(default=0.2, description="0 takes the most probable token")
+    max_new_tokens: _Positive = Field(default=120, description="limit per answer")
+    limit: _Positive | None = Field(default=None, description="only the first tasks of every split")
+    max_drop: _Share = Field(default=0.01, description="strict success that may be lost")
+    recover: Literal["failed", "always"] = Field(
+        default="failed", description="when an adapter is trained on the quantized weights"
+    )
+    recover_steps: _Count = Field(default=0, description="updates of it at most; 0: never")
+    recover_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1e-4, description="learning rate of these"
+    )
+
+
 class TrackingConfig(_Section):
     """The record of the run in MLflow."""
 
@@ -265,6 +316,7 @@ class RunConfig(_Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     trials: TrialsConfig = TrialsConfig()
     select: SelectConfig = SelectConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
     tracking: TrackingConfig = TrackingConfig()
     variants: tuple[VariantConfig, ...] = ()
 
@@ -288,11 +340,15 @@ class RunConfig(_Section):
         return yaml.safe_dump(self.to_json(), sort_keys=False, allow_unicode=True)
 
     def sections(self, names: Iterable[str]) -> dict[str, Any]:
-        """Only these top-level keys, as plain values; of simulation, only where it is used."""
-        values = self.to_json()
+        """Only these top-level keys, as plain values; without what is not used."""
+        values, names = self.to_json(), tuple(names)
         unused = {"feedback", "simulate"} if self.feedback == "formal" else set()
         if not self.trials.episodes:
             unused.add("trials")
+        if "quantize" in names and not self.quantize.recover_steps:
+            unused.add("train")
+        if self.model.engine == "auto":
+            del values["model"]["engine"]
         return {name: values[name] for name in names if name not in unused}
 
     @property

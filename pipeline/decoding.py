@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pipeline.reading import read_prompts
-
 if TYPE_CHECKING:
     import torch
 
@@ -173,14 +171,11 @@ def sample_batch(
     """
     import torch
 
-    tokenizer, network = model.tokenizer, model.model
     sampled: list[list[int]] = [[] for _ in requests]
     finished: dict[int, Completion] = {}
     live = list(range(len(requests)))
     with torch.inference_mode():
-        logits, context = read_prompts(
-            network, [request.ids for request in requests], tokenizer.pad_token_id or 0
-        )
+        logits, context = model.reader.start([request.ids for request in requests])
         while True:
             if constraint:
                 constraint.mask(live, logits)
@@ -200,9 +195,9 @@ def sample_batch(
                 return [finished[i] for i in range(len(requests))]
             if len(keep) < len(live):
                 keep = _closed_up(keep)
-                context.select(torch.tensor(keep, device=logits.device))
+                context.select(keep)
                 live = [live[row] for row in keep]
-            logits = context.read(network, [sampled[i][-1:] for i in live])[:, -1]
+            logits = context.read([sampled[i][-1] for i in live])
 
 
 def _closed_up(rows: Sequence[int]) -> list[int]:

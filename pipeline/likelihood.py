@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.prompts import Prompt, chat_text
-from pipeline.reading import Tokens, read_beginnings
+from pipeline.reading import Tokens
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.models import LanguageModel
 
-_BATCH = 8
+BATCH = 8
 """Answers per forward pass: the logits of all their positions are in memory at once."""
 
 
@@ -67,17 +67,19 @@ def divergence(model: LanguageModel, base: LanguageModel, said: Sequence[Said]) 
         base: What it was tuned from.
         said: At least one answer.
     """
-    rows = [_tokens(model, one) for one in said]
+    rows = [tokens_of(model, one) for one in said]
     total = 0.0
-    for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
-        both = zip(_predicted(model, batch), _predicted(base, batch), strict=True)
-        total += sum(_divergence(ours, theirs) for ours, theirs in both)
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        both = zip(predicted(model, batch), predicted(base, batch), strict=True)
+        total += sum(divergence_of(ours, theirs) for ours, theirs in both)
     tokens = sum(len(answer) for _, answer in rows)
     return Divergence(total / len(rows), total / max(1, tokens), len(rows))
 
 
-def _tokens(model: LanguageModel, said: Said) -> tuple[Tokens, Tokens]:
+def tokens_of(model: LanguageModel, said: Said) -> tuple[Tokens, Tokens]:
+    """Prompt and answer in the model's tokens, the one that ended it included."""
+
     def ids(text: str) -> Tokens:
         return tuple(model.tokenizer(text, add_special_tokens=False).input_ids)
 
@@ -85,21 +87,17 @@ def _tokens(model: LanguageModel, said: Said) -> tuple[Tokens, Tokens]:
     return ids(chat_text(model.tokenizer, said.prompt)), (*ids(said.text), *end)
 
 
-def _predicted(model: LanguageModel, rows: Sequence[tuple[Tokens, Tokens]]) -> list[torch.Tensor]:
+def predicted(
+    model: LanguageModel, rows: Sequence[tuple[Tokens, Tokens]]
+) -> Sequence[torch.Tensor]:
     """For each answer the logits [tokens, vocabulary] from which its tokens are drawn."""
     import torch
 
     with torch.inference_mode():
-        context, lengths = read_beginnings(model.model, [prompt for prompt, _ in rows])
-        rest = [(*prompt[n:], *answer) for (prompt, answer), n in zip(rows, lengths, strict=True)]
-        longest = max(len(answer) for _, answer in rows)
-        logits = context.read(model.model, rest, keep=longest + 1)
-    return [
-        row[longest - len(answer) : longest] for row, (_, answer) in zip(logits, rows, strict=True)
-    ]
+        return model.reader.along([prompt for prompt, _ in rows], [answer for _, answer in rows])
 
 
-def _divergence(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+def divergence_of(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     """KL(ours || theirs) in nats, summed over rows; both logits [rows, vocabulary]."""
     p, q = (logits.float().log_softmax(dim=-1) for logits in (ours, theirs))
     return float((p.exp() * (p - q)).sum(dim=-1).clamp(min=0).double().sum())

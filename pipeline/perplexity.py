@@ -64,8 +64,8 @@ def perplexity(model: LanguageModel, text: str | None = None, tokens: int = TOKE
     total = 0.0
     with torch.inference_mode():
         for batch in _batches(windows):
-            rows = torch.tensor(batch, device=model.model.device)
-            logits = model.model(input_ids=rows).logits[:, :-1].float()
+            logits = model.reader.everywhere(batch)[:, :-1].float()
+            rows = torch.tensor(batch, device=logits.device)
             loss = torch.nn.functional.cross_entropy(
                 logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none"
             )

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,109 @@ Tokens = tuple[int, ...]
 """Token ids of a text."""
 
 _OLD_CACHE_ARGUMENT = "past_key_values"
+
+
+class Reading(Protocol):
+    """Rows of tokens that a model has read, and reads on."""
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep the rows named, in this order; they may repeat."""
+        ...
+
+    def read(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Read a further token of every row; logits [rows, vocabulary] after it."""
+        ...
+
+
+class Reader(Protocol):
+    """What reads tokens and says what may follow them: all that sampling and scoring need.
+
+    Used within ``torch.inference_mode``. Logits are of any float type, on any device.
+    """
+
+    @property
+    def vocabulary(self) -> int:
+        """Width of the logits."""
+        ...
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end an answer, as far as the model's own settings say."""
+        ...
+
+    def start(self, prompts: Sequence[Tokens]) -> tuple[torch.Tensor, Reading]:
+        """Read prompts; logits [prompts, vocabulary] after them, and a row for each to read on."""
+        ...
+
+    def along(self, prompts: Sequence[Tokens], answers: Sequence[Tokens]) -> Sequence[torch.Tensor]:
+        """For each answer the logits [tokens, vocabulary] from which its tokens are drawn."""
+        ...
+
+    def everywhere(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Logits [rows, tokens, vocabulary] after every token of rows of one length."""
+        ...
+
+
+@dataclass(frozen=True)
+class NetworkReader:
+    """A `Reader` over a transformers network.
+
+    Attributes:
+        network: In evaluation mode.
+        pad: Token that fills up shorter rows.
+    """
+
+    network: Any
+    pad: int = 0
+
+    @property
+    def vocabulary(self) -> int:
+        """Width of the logits."""
+        return int(self.network.config.vocab_size)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end an answer, as its generation settings say."""
+        configured = self.network.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        return frozenset(int(i) for i in ids if i is not None)
+
+    def start(self, prompts: Sequence[Tokens]) -> tuple[torch.Tensor, Reading]:
+        """Read prompts; what several begin with is read once."""
+        logits, context = read_prompts(self.network, prompts, self.pad)
+        return logits, _NetworkReading(self.network, context)
+
+    def along(self, prompts: Sequence[Tokens], answers: Sequence[Tokens]) -> Sequence[torch.Tensor]:
+        """For each answer the logits [tokens, vocabulary] from which its tokens are drawn."""
+        context, lengths = read_beginnings(self.network, prompts)
+        whole = zip(prompts, answers, lengths, strict=True)
+        rest = [(*prompt[length:], *answer) for prompt, answer, length in whole]
+        longest = max(map(len, answers))
+        logits = context.read(self.network, rest, keep=longest + 1)
+        return [
+            row[longest - len(answer) : longest]
+            for row, answer in zip(logits, answers, strict=True)
+        ]
+
+    def everywhere(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Logits [rows, tokens, vocabulary] after every token of rows of one length."""
+        import torch
+
+        return self.network(input_ids=torch.tensor(rows, device=self.network.device)).logits
+
+
+@dataclass(frozen=True)
+class _NetworkReading:
+    network: Any
+    context: Context
+
+    def select(self, rows: Sequence[int]) -> None:
+        import torch
+
+        self.context.select(torch.tensor(rows, device=self.network.device))
+
+    def read(self, tokens: Sequence[int]) -> torch.Tensor:
+        return self.context.read(self.network, [[token] for token in tokens])[:, -1]
 
 
 @dataclass

@@ -48,6 +48,7 @@ _RATES = ("readable", "paper score", "strict success")
 @click.option("--constrained", is_flag=True, help="Only steps in the vocabulary can be produced.")
 @click.option("--prompt", default="observed", show_default=True, help="A template's name or file.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+@options.engine_option
 @options.semantics_option
 @options.vocabulary_option
 @click.option("--details", is_flag=True, help="Every task and every rule.")
@@ -64,6 +65,7 @@ def command(
     constrained: bool,
     prompt: str,
     device: str,
+    engine: str,
     semantics: str,
     vocabulary: str,
     details: bool,
@@ -71,8 +73,9 @@ def command(
 ) -> None:
     """Sample answers to tasks, model-check every one, and report rates with 95 % intervals.
 
-    MODEL is smollm2 (the default), a local folder or a Hugging Face id. The tasks' worlds are
-    shipped ones or files beside the task file. Known answers come from the cache.
+    MODEL is smollm2 (the default), a local folder or a Hugging Face id; a folder may be a
+    quantized checkpoint. The tasks' worlds are shipped ones or files beside the task file. Known
+    answers come from the cache.
     """
     words = load_vocabulary(vocabulary)
     profile = load_semantics(semantics)
@@ -91,7 +94,7 @@ def command(
 
     judge = Judge(words, profile)
     sampling = Sampling(temperature, 1.0, max_new_tokens, seed)
-    loaded = load_model(model, device, adapter=adapter)
+    loaded = load_model(model, device, adapter=adapter, engine=engine)
     with progress_bar("sampling", len(chosen) * samples) as advance:
         card = evaluate_tasks(
             loaded,

@@ -23,7 +23,9 @@ from verifier.vocabulary import load_vocabulary
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks.")
 @click.option("--samples", "-n", default=4, show_default=True, type=click.IntRange(min=1))
 @click.option("--model", default="smollm2", show_default=True, help="Name, hub id or folder.")
+@click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="A LoRA adapter.")
 @click.option("--device", default="auto", show_default=True)
+@options.engine_option
 @click.option("--prompt", default="observed", show_default=True, help="A template's name or file.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--temperature", default=0.5, show_default=True)
@@ -39,7 +41,9 @@ def command(
     limit: int | None,
     samples: int,
     model: str,
+    adapter: Path | None,
     device: str,
+    engine: str,
     prompt: str,
     seed: int,
     temperature: float,
@@ -64,7 +68,7 @@ def command(
     sampling = Sampling(temperature, top_p, max_new_tokens, seed)
     with progress_bar("sampling", len(chosen) * samples) as advance:
         answers = sample_tasks(
-            load_model(model, device),
+            load_model(model, device, adapter=adapter, engine=engine),
             chosen,
             template,
             words,

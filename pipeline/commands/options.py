@@ -50,6 +50,15 @@ time_limit_option = click.option(
     help="Per specification; beyond it the verdict is unknown.",
 )
 
+engine_option = click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "transformers", "native"]),
+    help="What samples; native (CPU): as served, unquantized weights in bfloat16. "
+    "auto takes it for quantized checkpoints.",
+)
+
 goal_option = click.option(
     "--goal", metavar="ACTION", help="Also require the task's manoeuvre: F ACTION."
 )

@@ -47,7 +47,7 @@ def command(
     tracking_uri: str | None,
     as_json: bool,
 ) -> None:
-    """Carry out one stage: generate, verify, repair, rank, train, evaluate or select.
+    """Carry out one stage: generate, verify, repair, rank, train, evaluate, select or quantize.
 
     What it needs must be finished. Results that are there and up to date are kept.
     """
@@ -106,11 +106,17 @@ def _choose(run: RunFolder, stage: str, number: int | None, variant: str | None)
         InputError: There is none.
     """
     from pipeline.runs.engine import Engine, Silent
-    from pipeline.runs.plan import find_steps, plan, shipped_stages
+    from pipeline.runs.plan import ENDING, find_steps, plan, shipped_stages
 
     stages = shipped_stages()
     steps = plan(run.config, stages)
     found = find_steps(steps, stage, number, variant)
+    if stage in ENDING and all(step.stage != stage for step in steps):
+        raise InputError(
+            f"the run has no stage {stage!r}",
+            file=run.path,
+            remedy=f"give it one: specdrive run {run.path} --resume --set {stage}.enabled=true",
+        )
     if not found:
         where = f"variant {variant!r}" if variant is not None else f"round {number}"
         places = ", ".join(s.title for s in steps if s.stage == stage)

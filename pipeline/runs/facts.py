@@ -111,6 +111,15 @@ def _select(folder: Path) -> str:
     return f"{model_name(found['champion'])} is the champion, gate {passed}"
 
 
+def _quantize(folder: Path) -> str:
+    found = _json(folder / "summary.json")
+    models, kept = found["models"], found["kept"]
+    before, after = (models[name]["all"]["strict_success"]["value"] for name in ("bf16", kept))
+    passed = "passed" if found["gate"]["passed"] else "not passed"
+    bits = f"{found['size']['bits_per_weight']:.2f} bits per weight"
+    return f"{bits}, {percent(before)} → {percent(after)} correct, gate {passed}"
+
+
 _FACTS: dict[str, Callable[[Path], str]] = {
     "generate": _generate,
     "verify": _verify,
@@ -119,6 +128,7 @@ _FACTS: dict[str, Callable[[Path], str]] = {
     "train": _train,
     "evaluate": _evaluate,
     "select": _select,
+    "quantize": _quantize,
 }
 
 

@@ -17,6 +17,9 @@ from verifier.errors import InputError
 ROUND = ("generate", "verify", "repair", "rank", "train", "evaluate")
 """The stages of a round."""
 
+ENDING = ("select", "quantize")
+"""What follows the rounds; the last only where the configuration asks for it."""
+
 _BRANCH = ("rank", "train", "evaluate")
 _ADAPTER = PurePosixPath("train", "adapter")
 # Stages that use the model; those that only read answers follow from the others' results.
@@ -55,7 +58,7 @@ class Step:
 
 def shipped_stages() -> Mapping[str, Stage]:
     """The modules of `pipeline.stages` by name of stage."""
-    names = (*ROUND, "select")
+    names = (*ROUND, *ENDING)
     return {name: cast(Stage, importlib.import_module(f"pipeline.stages.{name}")) for name in names}
 
 
@@ -80,6 +83,10 @@ def plan(config: RunConfig, stages: Mapping[str, Stage]) -> tuple[Step, ...]:
     for variant in config.variants:
         steps += _branch(config, variant, stages)
     steps.append(Step("select", None, PurePosixPath("select"), _candidates(steps), config))
+    if config.quantize.enabled:
+        steps.append(
+            Step("quantize", None, PurePosixPath("quantize"), _selected(steps, config), config)
+        )
     return tuple(steps)
 
 
@@ -129,6 +136,16 @@ def _candidates(steps: list[Step]) -> dict[str, PurePosixPath]:
     }
 
 
+def _selected(steps: list[Step], config: RunConfig) -> dict[str, PurePosixPath]:
+    """For quantization: ``select``, and where it may train, the pairs of every round."""
+    inputs = {"select": PurePosixPath("select")}
+    if config.quantize.recover_steps:
+        inputs |= {
+            str(s.folder): s.folder for s in steps if s.stage == "rank" and s.variant is None
+        }
+    return inputs
+
+
 def find_steps(
     steps: Sequence[Step], stage: str, number: int | None, variant: str | None
 ) -> list[Step]:
@@ -137,7 +154,7 @@ def find_steps(
     Raises:
         InputError: There is no stage of this name.
     """
-    names = dict.fromkeys((*ROUND, "select"))
+    names = dict.fromkeys((*ROUND, *ENDING))
     if stage not in names:
         near = get_close_matches(stage, names, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(names)}"
@@ -153,7 +170,7 @@ def find_steps(
 
 def locate(run: Path, place: PurePosixPath) -> tuple[Path, str]:
     """The folder of the stage that holds ``place``, and the part below it (or '')."""
-    # Stage folders are all at the same depth, but for `select`.
-    depth = 1 if place.parts[0] == "select" else 3 if place.parts[0] == "variants" else 2
+    # Stage folders are all at the same depth, but for those that follow the rounds.
+    depth = 1 if place.parts[0] in ENDING else 3 if place.parts[0] == "variants" else 2
     below = "/".join(place.parts[depth:])
     return run.joinpath(*place.parts[:depth]), below

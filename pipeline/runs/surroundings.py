@@ -38,7 +38,7 @@ def outside_inputs(config: RunConfig) -> dict[str, str]:
 @cache
 def _model_content(name: str) -> str:
     # On no particular device: results move between machines with their run.
-    return load_model(name, device="cpu", dtype="float32").hash
+    return load_model(name, device="cpu", dtype="float32", engine="transformers").hash
 
 
 def _tasks_content(config: RunConfig) -> str:

@@ -15,7 +15,7 @@ from pipeline.runs.comparison import ScoreChange
 from pipeline.runs.engine import State
 from pipeline.runs.facts import duration, fact, model_name, percent
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.plan import ROUND, Step
+from pipeline.runs.plan import ENDING, ROUND, Step
 from pipeline.runs.scores import (
     RATES,
     ModelScores,
@@ -62,7 +62,7 @@ def scores_view(run: RunFolder, steps: Sequence[Step]) -> RenderableType:
         lines.append(_gate(chosen["champion"], chosen["gate"]))
     seconds = stage_seconds(run, steps)
     spent = " · ".join(
-        f"{stage} {duration(seconds[stage])}" for stage in (*ROUND, "select") if stage in seconds
+        f"{stage} {duration(seconds[stage])}" for stage in (*ROUND, *ENDING) if stage in seconds
     )
     total = duration(sum(seconds.values()))
     lines.append(labelled("time", Text.assemble(total, (f"  {spent}", "dim"))))

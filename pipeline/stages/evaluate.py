@@ -127,7 +127,7 @@ def run(context: StageContext) -> None:
     tasks = _chosen(bank, settings.splits, limit)
     adapter = context.inputs.get("adapter")
     of_model = context.config.model
-    model = load_model(of_model.name, of_model.device, of_model.dtype, adapter)
+    model = load_model(of_model.name, of_model.device, of_model.dtype, adapter, of_model.engine)
     judge = Judge(words, load_semantics(tasks_config.semantics))
     evaluation = _Evaluation(context, model, judge, load_template(tasks_config.prompt))
 
@@ -268,7 +268,7 @@ def _divergence(evaluation: _Evaluation, rows: Sequence[Evaluated]) -> dict[str,
         ]
         # A second copy of the weights, for as long as this takes: the adapter is merged into ours.
         of_model = evaluation.context.config.model
-        base = load_model(of_model.name, of_model.device, of_model.dtype)
+        base = load_model(of_model.name, of_model.device, of_model.dtype, engine=of_model.engine)
         return divergence(evaluation.model, base, said).to_json()
 
     return _kept(evaluation.context.partial / "divergence.json", measured)

@@ -59,6 +59,7 @@ def run(context: StageContext) -> None:
         config.model.device,
         config.model.dtype,
         context.inputs.get("adapter"),
+        config.model.engine,
     )
     seed = config.seed * 1000 + context.round
     settings = config.generate

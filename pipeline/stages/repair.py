@@ -121,7 +121,11 @@ def _asked(
     if not prompts:
         return []
     model = load_model(
-        config.model.name, config.model.device, config.model.dtype, context.inputs.get("adapter")
+        config.model.name,
+        config.model.device,
+        config.model.dtype,
+        context.inputs.get("adapter"),
+        config.model.engine,
     )
     settings = config.generate
     seed = config.seed * 1000 + context.round + 700

@@ -59,7 +59,7 @@ def _base(config: RunConfig, settings: TrainSettings) -> LanguageModel:
     elif dtype == "float16":  # gradients would vanish in it
         dtype = "auto"
     # Of several processes on GPUs each has its own as the current one.
-    return load_model(name, device, dtype)
+    return load_model(name, device, dtype, engine="transformers")
 
 
 def train_settings(config: RunConfig, number: int) -> TrainSettings:
