@@ -1,0 +1,1 @@
+"""A model in few bits, held against the model itself: made, measured, recovered."""
