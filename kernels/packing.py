@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 
@@ -49,19 +50,27 @@ class PackedAtomWeight:
         return self.low.device
 
 
-def pack(weight: QuantizedWeight, device: str | torch.device = "cpu") -> PackedWeight:
-    """The weight in the layout of the kernels of ``device``."""
-    if torch.device(device).type == "cpu":
-        from kernels.cpu import linear
-    else:
-        from kernels.triton import linear
-    return linear.pack(weight)
+@overload
+def pack(weight: QuantizedWeight, device: str | torch.device = ...) -> PackedWeight: ...
+@overload
+def pack(weight: AtomWeight, device: str | torch.device = ...) -> PackedAtomWeight: ...
+def pack(
+    weight: QuantizedWeight | AtomWeight, device: str | torch.device = "cpu"
+) -> PackedWeight | PackedAtomWeight:
+    """The weight in the layout of the kernels of ``device``.
 
-
-def pack_atom(weight: AtomWeight, device: str | torch.device = "cpu") -> PackedAtomWeight:
-    """The mixed-precision weight in the layout of the kernels of ``device``."""
-    if torch.device(device).type == "cpu":
+    Raises:
+        ValueError: There are no kernels for the device, or they have no layout for the weight.
+    """
+    kind = torch.device(device).type
+    if kind == "cpu":
         from kernels.cpu import linear
-    else:
-        from kernels.triton import linear
-    return linear.pack_atom(weight)
+
+        return linear.pack_atom(weight) if isinstance(weight, AtomWeight) else linear.pack(weight)
+    if kind == "cuda":
+        from kernels.triton import linear as gpu
+
+        if isinstance(weight, AtomWeight):
+            return gpu.pack_atom(weight, device)
+        return gpu.pack(weight, device)
+    raise ValueError(f"there are no kernels for the device {device}: use cpu or cuda")
