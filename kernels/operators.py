@@ -1,8 +1,11 @@
-"""The operations as torch operators ``torch.ops.specdrive.NAME``, on CPUs and CUDA GPUs.
+"""The operations as PyTorch operators ``torch.ops.specdrive.NAME``, on CPUs and CUDA GPUs.
 
-Each has a fake implementation, so that `torch.compile` and CUDA graphs see shapes without running
-it. They take tensors and numbers only; `kernels.operations` wraps them for the dataclasses. What
-they compute is defined in `kernels.reference`. Importing this module registers them.
+They take tensors and numbers only; `kernels.operations` wraps them for the dataclasses, and
+`kernels.reference` defines what they compute. `torch.compile` and CUDA graphs see their shapes
+without running them. Each checks its arguments (`kernels.checks`). None has a gradient.
+``lora_sgmv`` and ``write_kv`` change what their schemas mark and return nothing; all other results
+are new tensors. Back-ends are imported when they are first needed. Importing this module registers
+the operators.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 
 import torch
 
+from kernels import checks
 from kernels.kv_cache import KVCache
 from kernels.packing import PackedAtomWeight, PackedWeight
 from kernels.weights import QuantizedWeight
@@ -24,6 +28,7 @@ _SCHEMAS = {
     "int activation_bits, Tensor? bias) -> Tensor",
     "int8_linear": "(Tensor x, Tensor blob, int n, int k, int group, int activation_bits, "
     "Tensor? bias) -> Tensor",
+    "dense_linear": "(Tensor x, Tensor blob, int n, int k, int bits, Tensor? bias) -> Tensor",
     "w4a4_linear": "(Tensor x, Tensor low, Tensor high, Tensor order, int n, int k_low, "
     "int k_high, int group_low, int group_high, float clip) -> Tensor",
     "lora_sgmv": "(Tensor(a!) y, Tensor x, Tensor pool, Tensor indptr, Tensor a_pages, "
@@ -42,7 +47,7 @@ _SCHEMAS = {
     "float scale, str kind) -> Tensor",
     "sample": "(Tensor logits, Tensor draws, Tensor temperature, Tensor top_p) -> Tensor",
 }
-"""Name -> schema."""
+"""By name. A ``blob`` is that of a `kernels.packing.PackedWeight`."""
 
 
 def _backend(tensor: Tensor, module: str) -> Any:
@@ -62,7 +67,7 @@ def _int4_linear(
     bias: Tensor | None,
 ) -> Tensor:
     packed = PackedWeight(blob, n, k, group, 4, zero_kind)
-    return _backend(x, "linear").int4_linear(x, packed, activation_bits, bias)
+    return _backend(x, "linear").int4_linear(x, packed, activation_bits, _widened(bias))
 
 
 def _int8_linear(
@@ -75,7 +80,20 @@ def _int8_linear(
     bias: Tensor | None,
 ) -> Tensor:
     packed = PackedWeight(blob, n, k, group, 8, 0)
-    return _backend(x, "linear").int8_linear(x, packed, activation_bits, bias)
+    return _backend(x, "linear").int8_linear(x, packed, activation_bits, _widened(bias))
+
+
+def _dense_linear(
+    x: Tensor, blob: Tensor, n: int, k: int, bits: int, bias: Tensor | None
+) -> Tensor:
+    if x.device.type == "cpu":
+        packed = PackedWeight(blob, n, k, k, bits, 0)
+        return _backend(x, "linear").dense_linear(x, packed, _widened(bias))
+    # cuBLAS does this best; formats that differ meet in the wider one.
+    weight = blob.view(torch.bfloat16 if bits == 16 else torch.float32).view(n, k)
+    dtype = torch.promote_types(x.dtype, weight.dtype)
+    bias = None if bias is None else bias.to(dtype)
+    return torch.nn.functional.linear(x.to(dtype), weight.to(dtype), bias).to(x.dtype)
 
 
 def _w4a4_linear(
@@ -93,7 +111,7 @@ def _w4a4_linear(
     packed = PackedAtomWeight(
         PackedWeight(low, n, k_low, group_low, 4, 0),
         PackedWeight(high, n, k_high, group_high, 8, 0),
-        order,
+        order.contiguous(),
     )
     module = "linear" if x.device.type == "cpu" else "atom"
     return _backend(x, module).w4a4_linear(x, packed, clip)
@@ -177,6 +195,10 @@ def _sample(logits: Tensor, draws: Tensor, temperature: Tensor, top_p: Tensor) -
     return _backend(logits, "sampling").sample(logits, draws, temperature, top_p)
 
 
+def _widened(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.float().contiguous()
+
+
 def _fake_linear(x: Tensor, _blob: Tensor, n: int, *_rest: Any) -> Tensor:
     return x.new_empty(*x.shape[:-1], n)
 
@@ -219,6 +241,7 @@ def _fake_tokens(logits: Tensor, *_rest: Any) -> Tensor:
 _IMPLEMENTATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "int4_linear": (_int4_linear, _fake_linear),
     "int8_linear": (_int8_linear, _fake_linear),
+    "dense_linear": (_dense_linear, _fake_linear),
     "w4a4_linear": (_w4a4_linear, _fake_w4a4),
     "lora_sgmv": (_lora_sgmv, _fake_in_place),
     "rms_norm": (_rms_norm, _fake_like),
@@ -237,9 +260,19 @@ def _register() -> None:
     for name, schema in _SCHEMAS.items():
         real, fake = _IMPLEMENTATIONS[name]
         qualified = f"specdrive::{name}"
-        torch.library.define(qualified, schema)
-        torch.library.impl(qualified, ("cpu", "cuda"), real)
-        torch.library.register_fake(qualified, fake)
+        torch.library.define(qualified, schema, tags=torch.Tag.pt2_compliant_tag)
+        torch.library.impl(qualified, ("cpu", "cuda"), _checked(name, real))
+        torch.library.register_fake(qualified, _checked(name, fake))
+
+
+def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    check = getattr(checks, name)
+
+    def call(*arguments: Any) -> Any:
+        check(*arguments)
+        return function(*arguments)
+
+    return call
 
 
 _register()

@@ -51,26 +51,64 @@ class PackedAtomWeight:
 
 
 @overload
-def pack(weight: QuantizedWeight, device: str | torch.device = ...) -> PackedWeight: ...
+def pack(weight: QuantizedWeight, device: str | torch.device = "cpu") -> PackedWeight: ...
 @overload
-def pack(weight: AtomWeight, device: str | torch.device = ...) -> PackedAtomWeight: ...
+def pack(weight: AtomWeight, device: str | torch.device = "cpu") -> PackedAtomWeight: ...
 def pack(
     weight: QuantizedWeight | AtomWeight, device: str | torch.device = "cpu"
 ) -> PackedWeight | PackedAtomWeight:
-    """The weight in the layout of the kernels of ``device``.
+    """The weight in the layout of the kernels of ``device``; the source may then be dropped.
 
     Raises:
-        ValueError: There are no kernels for the device, or they have no layout for the weight.
+        ValueError: There are no kernels for that device, or none for the weight's group.
+        TypeError: Something else than a weight.
     """
-    kind = torch.device(device).type
-    if kind == "cpu":
+    if isinstance(weight, AtomWeight):
+        return pack_atom(weight, device)
+    if not isinstance(weight, QuantizedWeight):
+        raise TypeError(f"a quantized weight is packed, not {type(weight).__name__}")
+    if _is_cpu(device):
         from kernels.cpu import linear
 
-        return linear.pack_atom(weight) if isinstance(weight, AtomWeight) else linear.pack(weight)
-    if kind == "cuda":
-        from kernels.triton import linear as gpu
+        return linear.pack(weight)
+    from kernels.triton import linear as gpu
 
-        if isinstance(weight, AtomWeight):
-            return gpu.pack_atom(weight, device)
-        return gpu.pack(weight, device)
-    raise ValueError(f"there are no kernels for the device {device}: use cpu or cuda")
+    return gpu.pack(weight, device)
+
+
+def pack_atom(weight: AtomWeight, device: str | torch.device = "cpu") -> PackedAtomWeight:
+    """The mixed-precision weight in the layout of the kernels of ``device``.
+
+    Raises:
+        ValueError: As `pack`.
+    """
+    order = weight.order.to(device=device, dtype=torch.int32).contiguous()
+    return PackedAtomWeight(pack(weight.low, device), pack(weight.high, device), order)
+
+
+def pack_dense(weight: torch.Tensor, device: str | torch.device = "cpu") -> PackedWeight:
+    """An unquantized weight [N, K]: bfloat16 stays so, other formats become float32.
+
+    Raises:
+        ValueError: Not a matrix of floating numbers, or no kernels for that device.
+    """
+    if weight.dim() != 2 or not weight.is_floating_point():
+        raise ValueError(
+            f"a weight must be [N, K] of a float type, not {weight.dtype} {[*weight.shape]}"
+        )
+    if _is_cpu(device):
+        from kernels.cpu import linear
+
+        return linear.pack_dense(weight)
+    n, k = weight.shape
+    bits = 16 if weight.dtype == torch.bfloat16 else 32
+    dtype = torch.bfloat16 if bits == 16 else torch.float32
+    rows = weight.detach().to(device=device, dtype=dtype).contiguous()
+    return PackedWeight(rows.view(torch.uint8).flatten(), n, k, k, bits, 0)
+
+
+def _is_cpu(device: str | torch.device) -> bool:
+    kind = torch.device(device).type
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"there are kernels for cpu and cuda, not for {kind}")
+    return kind == "cpu"

@@ -78,20 +78,15 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     return (torch.nn.functional.silu(gate) * up).to(gate_up.dtype)
 
 
-def embedding(
-    ids: torch.Tensor,
-    weight: torch.Tensor | QuantizedWeight,
-    dtype: torch.dtype = torch.float32,
-) -> torch.Tensor:
+def embedding(ids: torch.Tensor, weight: torch.Tensor | QuantizedWeight) -> torch.Tensor:
     """Rows of a table.
 
     Args:
         ids: int32 or int64 [T].
         weight: [V, K].
-        dtype: Of the result if the table is quantized.
 
     Returns:
-        [T, K] in the table's format, or ``dtype``.
+        [T, K] in the table's format; float32 if it is quantized.
     """
     rows = ids.long()
     if isinstance(weight, torch.Tensor):
@@ -103,8 +98,7 @@ def embedding(
         weight.bits,
         weight.group,
     )
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    return chosen.dequantize(wide).to(dtype)
+    return chosen.dequantize(torch.float32)
 
 
 def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

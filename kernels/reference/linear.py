@@ -50,7 +50,6 @@ def w4a4_linear(
     x: torch.Tensor,
     weight: AtomWeight,
     clip: float = 0.9,
-    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """A layer of mixed precision (Atom, sections 4.1 and 4.2).
 
@@ -61,7 +60,6 @@ def w4a4_linear(
         x: [..., K].
         weight: W [N, K].
         clip: Share of a group's largest magnitude that the 4-bit grid reaches.
-        bias: [N].
 
     Returns:
         [..., N] in x's format.
@@ -70,7 +68,7 @@ def w4a4_linear(
     columns = weight.low.shape[1]
     total = _integer_product(reordered[..., :columns], weight.low, 4, clip)
     total += _integer_product(reordered[..., columns:], weight.high, 8, 1.0)
-    return _finished(total, x, bias)
+    return _finished(total, x, None)
 
 
 def dense_linear(
