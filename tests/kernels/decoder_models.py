@@ -159,7 +159,8 @@ def reference_step(made: Made, batch: StepBatch, activation_bits: int = 16) -> t
 
     def linear(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None = None) -> torch.Tensor:
         if isinstance(weight, AtomWeight):
-            return reference.w4a4_linear(x, weight, bias=bias)
+            y = reference.w4a4_linear(x, weight)
+            return y if bias is None else y + bias
         if isinstance(weight, QuantizedWeight):
             return reference.int4_linear(x, weight, activation_bits, bias)
         return reference.dense_linear(x, weight, bias)
