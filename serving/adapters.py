@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from kernels.cpu.decoder import LoraBatch
 from serving.architecture import ATTENTION, MLP, Architecture
 from serving.errors import ServingError
 from serving.folders import damaged, read_json, read_safetensors
@@ -70,8 +72,9 @@ class LoadedAdapter:
         name: What rows call it.
         rank: Rows of every page table.
         scale: Factor of what it adds.
-        a_pages: int32 [layers, rank, pages of the input's width] by target.
-        b_pages: int32 [layers, rank, pages of the output's width] by target.
+        a_pages: int32 [layers, rank, pages of the input's width] by target, for those that the
+            adapter changes in any layer.
+        b_pages: int32 [layers, rank, pages of the output's width], likewise.
     """
 
     name: str
@@ -234,6 +237,8 @@ class AdapterStore:
         self._shapes = architecture.linear_shapes()
         self.pool = PagePool(page_size or usual_page_size(architecture), dtype, limit)
         self._loaded: dict[str, LoadedAdapter] = {}
+        self._last: tuple[tuple[tuple[str, int], ...], LoraBatch] | None = None
+        self._joined: tuple[tuple[str, ...], Any] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -263,8 +268,9 @@ class AdapterStore:
         if name in self._loaded:
             raise ServingError(f"an adapter {name!r} is loaded already", remedy="unload it first")
         scale = max((part.scale for part in adapter.layers.values()), key=abs)
-        a_pages = {t: self._empty(adapter.rank, self._shape(0, t)[1]) for t in TARGETS}
-        b_pages = {t: self._empty(adapter.rank, self._shape(0, t)[0]) for t in TARGETS}
+        used = {target for _, target in adapter.layers}
+        a_pages = {t: self._empty(adapter.rank, self._shape(t)[1]) for t in TARGETS if t in used}
+        b_pages = {t: self._empty(adapter.rank, self._shape(t)[0]) for t in TARGETS if t in used}
         try:
             for (number, target), part in adapter.layers.items():
                 rank = part.a.shape[0]
@@ -277,6 +283,8 @@ class AdapterStore:
             raise
         loaded = LoadedAdapter(name, adapter.rank, scale, a_pages, b_pages)
         self._loaded[name] = loaded
+        # The pool may have moved to larger memory.
+        self._forget()
         return loaded
 
     def unload(self, name: str) -> None:
@@ -289,10 +297,65 @@ class AdapterStore:
         for pages in (*loaded.a_pages.values(), *loaded.b_pages.values()):
             self.pool.release(pages)
         del self._loaded[name]
+        self._forget()
 
-    def _shape(self, number: int, target: str) -> tuple[int, int]:
+    def batch(self, runs: Sequence[tuple[str, int]]) -> LoraBatch:
+        """Adapters of the first tokens of a step; the same object as long as nothing changes.
+
+        Args:
+            runs: Adapter and number of tokens, in the order of the tokens.
+
+        Raises:
+            ServingError: There is no such adapter.
+        """
+        key = tuple(runs)
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        loaded = [self[name] for name, _ in runs]
+        ends = list(accumulate((count for _, count in runs), initial=0))
+        ranks = list(accumulate((one.rank for one in loaded), initial=0))
+        batch = LoraBatch(
+            indptr=torch.tensor(ends, dtype=torch.int32),
+            rank_indptr=torch.tensor(ranks, dtype=torch.int32),
+            scales=torch.tensor([one.scale for one in loaded], dtype=torch.float32),
+            pool=self.pool.data,
+            pages=self._tables(loaded),
+        )
+        self._last = key, batch
+        return batch
+
+    def _tables(
+        self, loaded: Sequence[LoadedAdapter]
+    ) -> list[dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+        """Page tables of all layers, by the kernels' names of targets."""
+        names = tuple(one.name for one in loaded)
+        if self._joined is not None and self._joined[0] == names:
+            return self._joined[1]
+        tables: list[dict[str, tuple[torch.Tensor, torch.Tensor]]]
+        tables = [{} for _ in range(self._architecture.layers)]
+        for target in TARGETS:
+            if not any(target in one.a_pages for one in loaded):
+                continue
+            out, width = self._shape(target)
+            a = torch.cat([self._of(one.a_pages, target, one.rank, width) for one in loaded], dim=1)
+            b = torch.cat([self._of(one.b_pages, target, one.rank, out) for one in loaded], dim=1)
+            for number, table in enumerate(tables):
+                table[target.removesuffix("_proj")] = a[number], b[number]
+        self._joined = names, tables
+        return tables
+
+    def _of(
+        self, pages: Mapping[str, torch.Tensor], target: str, rank: int, width: int
+    ) -> torch.Tensor:
+        found = pages.get(target)
+        return self._empty(rank, width) if found is None else found
+
+    def _forget(self) -> None:
+        self._last = self._joined = None
+
+    def _shape(self, target: str) -> tuple[int, int]:
         block = "self_attn" if target in ATTENTION else "mlp"
-        return self._shapes[f"model.layers.{number}.{block}.{target}"]
+        return self._shapes[f"model.layers.0.{block}.{target}"]
 
     def _empty(self, rank: int, width: int) -> torch.Tensor:
         pages = self.pool.pages_of(width)

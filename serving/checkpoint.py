@@ -294,7 +294,7 @@ def content_hash(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str
         kind = str(tensor.dtype).removeprefix("torch.")
         digest.update(f"\n{name} {kind} {list(tensor.shape)}\n".encode())
         if tensor.numel():
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

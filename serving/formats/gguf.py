@@ -183,7 +183,7 @@ def write_gguf(
             _add_metadata(writer, model, architecture)
             add_vocabulary(writer, source, architecture.vocab)
         kinds = Counter(kind for _, kind, data in ready if data.ndim > 1)
-        most = kinds.most_common(1)[0][0] if kinds else None
+        most = kinds.most_common(1)[0][0]
         writer.add_file_type(int(_FILE_TYPES.get(most, gguf.LlamaFileType.ALL_F32)))
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         for name, kind, data in ready:
