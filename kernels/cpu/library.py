@@ -42,8 +42,11 @@ def check(code: int) -> None:
     """Raise what a C function reported.
 
     Raises:
-        RuntimeError: ``code`` is not 0.
+        ValueError: ``code`` is 2: an argument is wrong.
+        RuntimeError: ``code`` is another one but 0.
     """
+    if code == 2:
+        raise ValueError(native().sd_last_error().decode())
     if code:
         raise RuntimeError(native().sd_last_error().decode())
 

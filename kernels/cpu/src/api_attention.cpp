@@ -1,5 +1,5 @@
 // C interface of the key/value cache and of attention; everything a caller can get wrong is
-// checked here, before any memory is touched.
+// checked here, before any memory is touched. Results: 0, 1 (no memory) or 2 (bad argument).
 #include "ops.h"
 #include "pool.h"
 #include "scratch.h"
@@ -40,12 +40,12 @@ void widen_rows(const void* from, int64_t ld, int64_t rows, int64_t columns, int
 SD_API int sd_write_kv(const void* k, int64_t ldk, const void* v, int64_t ldv, int64_t tokens,
                        const KVCacheView* cache, int64_t blocks, const int64_t* slots,
                        int32_t dtype) {
-  if (!check_cache(*cache)) return 1;
+  if (!check_cache(*cache)) return 2;
   const int64_t size = blocks * cache->block_size;
   for (int64_t t = 0; t < tokens; ++t) {
     if (slots[t] >= size) {
       set_error("slot %lld is not in the cache of %lld", (long long)slots[t], (long long)size);
-      return 1;
+      return 2;
     }
   }
   if (dtype == kF32 && ldk == ldv) {
@@ -72,15 +72,15 @@ SD_API int sd_paged_attention(const void* q, int64_t ldq, int64_t tokens, int32_
                               const int32_t* block_tables, int64_t table_stride, int64_t width,
                               const int32_t* context_lens, const int32_t* query_indptr,
                               int64_t batch, float scale, void* out, int64_t ldo, int32_t dtype) {
-  if (!check_cache(*cache)) return 1;
+  if (!check_cache(*cache)) return 2;
   if (cache->kv_heads < 1 || heads % cache->kv_heads) {
     set_error("%d query heads cannot share %d key heads", heads, cache->kv_heads);
-    return 1;
+    return 2;
   }
   if (query_indptr[0] != 0 || query_indptr[batch] != tokens) {
     set_error("query_indptr goes from %d to %d, not from 0 to the %lld rows of q", query_indptr[0],
               query_indptr[batch], (long long)tokens);
-    return 1;
+    return 2;
   }
   int64_t longest = 0;
   for (int64_t b = 0; b < batch; ++b) {
@@ -89,7 +89,7 @@ SD_API int sd_paged_attention(const void* q, int64_t ldq, int64_t tokens, int32_
     if (queries < 0 || queries > context || context < 0 || context > width * cache->block_size) {
       set_error("sequence %lld: %lld queries, a context of %lld and %lld blocks of %d", (long long)b,
                 (long long)queries, (long long)context, (long long)width, cache->block_size);
-      return 1;
+      return 2;
     }
     if (queries == 0) continue;
     longest = max64(longest, context);
@@ -98,7 +98,7 @@ SD_API int sd_paged_attention(const void* q, int64_t ldq, int64_t tokens, int32_
       if (block < 0 || block >= blocks) {
         set_error("sequence %lld: block %lld is not in the cache of %lld", (long long)b,
                   (long long)block, (long long)blocks);
-        return 1;
+        return 2;
       }
     }
   }

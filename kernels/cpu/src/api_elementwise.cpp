@@ -1,4 +1,5 @@
 // C interface of the operations on rows. Numbers of other formats pass through floats.
+// Results: 0, 1 (no memory) or 2 (bad argument).
 #include "ops.h"
 #include "pool.h"
 #include "scratch.h"
@@ -93,7 +94,7 @@ SD_API int sd_add_rms_norm(const void* x, int64_t ldx, void* residual, int64_t l
 SD_API int sd_rope(void* x, int64_t ld, int64_t tokens, int32_t heads, int32_t head_dim,
                    const int32_t* positions, const float* cos, const float* sin, int64_t limit,
                    int32_t dtype) {
-  if (!in_range(positions, tokens, 4, limit, "position")) return 1;
+  if (!in_range(positions, tokens, 4, limit, "position")) return 2;
   if (dtype == kF32) {
     ops()->rope((float*)x, ld, tokens, heads, head_dim, positions, cos, sin);
     return 0;
@@ -124,7 +125,7 @@ SD_API int sd_silu_mul(const void* x, int64_t ldx, int64_t rows, int32_t half, v
 // out [count, k] = rows `ids` (of id_bytes 4 or 8) of weight [n, k] (row stride ldw).
 SD_API int sd_embedding(const void* ids, int32_t id_bytes, int64_t count, const void* weight,
                         int64_t ldw, int64_t n, int64_t k, void* out, int32_t dtype) {
-  if (!in_range(ids, count, id_bytes, n, "token")) return 1;
+  if (!in_range(ids, count, id_bytes, n, "token")) return 2;
   const int64_t bytes = k * number_bytes(dtype);
   parallel_for(count, ceil_div(65536, max64(bytes, 1)), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -140,7 +141,7 @@ SD_API int sd_embedding_grid(const void* ids, int32_t id_bytes, int64_t count,
                              const uint8_t* codes, const uint16_t* scales, const uint8_t* zeros,
                              int64_t n, int32_t k, int32_t group, int32_t bits, int32_t zero_kind,
                              void* out, int32_t dtype) {
-  if (!in_range(ids, count, id_bytes, n, "token")) return 1;
+  if (!in_range(ids, count, id_bytes, n, "token")) return 2;
   const int64_t groups = k / group, zero_bytes = zero_kind == kOffsets ? 2 : 1;
   return each_row(count, k, [&](int64_t i, float* buffer) {
     const int64_t row = id_at(ids, i, id_bytes);

@@ -192,32 +192,35 @@ struct RowResult {
   float offset;   // to be added to every sum
 };
 
-// Scores [kChunk] of n keys, `visible` of them visible, to the weights of values.
-static RowResult weigh(float* scores, int64_t n, int64_t visible, bool grid, float q_sum,
-                       const float* key_params, const float* value_params) {
+// Scores [n] to the weights of values.
+static RowResult weigh(float* scores, int64_t n, bool grid, float q_sum, const float* key_params,
+                       const float* value_params) {
   const float infinity = __builtin_inff();
-  const int64_t padded = round_up(n, kLanes);
-  const float* scales = key_params;
-  const float* minima = key_params + kChunk;
-  if (grid) {
-    for (int64_t t = 0; t < n; ++t) scores[t] = scores[t] * scales[t] + q_sum * minima[t];
-  }
-  for (int64_t t = visible; t < padded; ++t) scores[t] = -infinity;
   Vec high = vec_set(-infinity);
-  for (int64_t t = 0; t < padded; t += kLanes) high = maximum(high, vec_load(scores + t));
+  if (grid) {
+    const Vec sum = vec_set(q_sum);
+    each_lanes(n, [&](int64_t t, auto part) {
+      const Vec minimum = part.load(key_params + kChunk + t);
+      const Vec score = vec_fma(part.load(scores + t), part.load(key_params + t), sum * minimum);
+      part.store(scores + t, score);
+    });
+  }
+  each_lanes(n, [&](int64_t t, auto part) {
+    high = maximum(high, part.load(scores + t, -infinity));
+  });
   const float highest = vec_max(high);
   const Vec shift = vec_set(highest);
   Vec total = vec_zero(), offset = vec_zero();
-  for (int64_t t = 0; t < padded; t += kLanes) {
-    const Vec weight = vec_exp(vec_load(scores + t) - shift);
+  each_lanes(n, [&](int64_t t, auto part) {
+    const Vec weight = vec_exp(part.load(scores + t, -infinity) - shift);
     total = total + weight;
     if (grid) {
-      offset = vec_fma(weight, vec_load(value_params + kChunk + t), offset);
-      vec_store(scores + t, weight * vec_load(value_params + t));
+      offset = vec_fma(weight, part.load(value_params + kChunk + t), offset);
+      part.store(scores + t, weight * part.load(value_params + t));
     } else {
-      vec_store(scores + t, weight);
+      part.store(scores + t, weight);
     }
-  }
+  });
   return {highest, vec_sum(total), vec_sum(offset)};
 }
 
@@ -245,21 +248,29 @@ static void chunk_rows(const Call& call, int64_t b, int64_t head, int64_t row, c
   }
   score_keys<BITS, ROWS>(rows, n, dim, q, padded, ahead, call.row_bytes, scores);
   RowResult result[ROWS];
+  int64_t visible[ROWS];
+  bool all = true;
   for (int r = 0; r < ROWS; ++r) {
     const int64_t length = context - queries + (row + r) / call.group + 1;
-    const int64_t visible = min64(n, length - begin);
-    if (visible <= 0) {
-      // Its chunk is left out when results are joined.
-      for (int64_t t = 0; t < n; ++t) scores[r * kChunk + t] = 0.0f;
-      result[r] = {0.0f, 1.0f, 0.0f};
-    } else {
-      result[r] = weigh(scores + r * kChunk, n, visible, BITS != 16, q_sum[r], key_params,
+    visible[r] = max64(0, min64(n, length - begin));
+    all = all && visible[r] == n;
+    result[r] = {0.0f, 0.0f, 0.0f};
+    // Otherwise the chunk is left out when results are joined.
+    if (visible[r] > 0) {
+      result[r] = weigh(scores + r * kChunk, visible[r], BITS != 16, q_sum[r], key_params,
                         value_params);
     }
   }
   float* to = results ? results + row * result_size(call) : sums;
   const int64_t stride = results ? result_size(call) : padded;
-  sum_values<BITS, ROWS>(rows, n, dim, scores, to, stride);
+  if (all) {
+    sum_values<BITS, ROWS>(rows, n, dim, scores, to, stride);
+  } else {
+    // 0 times a value that a row may not see would be NaN if that value is.
+    for (int r = 0; r < ROWS; ++r) {
+      sum_values<BITS, 1>(rows, visible[r], dim, scores + r * kChunk, to + r * stride, stride);
+    }
+  }
   for (int r = 0; r < ROWS; ++r) {
     if (results) {
       float* sum = to + r * stride;
@@ -331,11 +342,6 @@ static void chunk_item(const Call& call, int64_t b, int64_t item) {
   for (int64_t i = known; i < round_up(n, kKeys) + ahead; ++i) {
     rows.keys[i] = rows.keys[known - 1];
     rows.values[i] = rows.values[known - 1];
-  }
-  if (BITS != 16) {
-    for (int64_t i = n; i < round_up(n, kLanes); ++i) {
-      value_params[i] = value_params[kChunk + i] = 0.0f;
-    }
   }
   float* results = nullptr;
   if (chunks > 1) {

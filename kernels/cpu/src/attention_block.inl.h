@@ -77,6 +77,15 @@ static void read_rows(const Call& call, int64_t b, int64_t head, int64_t begin, 
   });
 }
 
+static bool all_finite(const float* x, int64_t n) {
+  Vec odd = vec_zero();
+  each_lanes(n, [&](int64_t i, auto part) {
+    const Vec v = part.load(x + i);
+    odd = odd + (v - v);
+  });
+  return !vec_any_nonzero(odd);
+}
+
 // One block of queries of sequence b with the heads that share a key head (or 48 of them).
 static void block_item(const Call& call, int64_t b, int64_t item) {
   const KVCacheView& cache = call.cache;
@@ -150,6 +159,17 @@ static void block_item(const Call& call, int64_t b, int64_t item) {
       }
     }
     read_rows(call, b, head, begin, n, cache.values, cache.value_params, rows);
+    for (int64_t t = max64(0, shortest - begin); t < n; ++t) {
+      float* value = rows + t * dim;
+      if (all_finite(value, dim)) continue;
+      // 0 times a value that a query may not see would be NaN: only those that see it get it.
+      for (int64_t c = 0; c < used; ++c) {
+        if (visible[c] <= (float)(begin + t)) continue;
+        const float weight = scores[t * columns + c];
+        for (int64_t d = 0; d < dim; ++d) sums[d * columns + c] += weight * value[d];
+      }
+      for (int64_t d = 0; d < dim; ++d) value[d] = 0.0f;
+    }
     multiply(rows, 1, dim, dim, scores, columns, n, sums, columns, columns, true);
   }
   for (int64_t c = 0; c < used; ++c) {

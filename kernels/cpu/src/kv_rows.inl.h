@@ -101,10 +101,8 @@ struct Reader<16> {
   typedef VecInts Raw;
   static constexpr int kPair = 2;
   static Raw load(const uint8_t* p) {
-    uint16_t raw[8];
-    memcpy(raw, p, 16);
-    Raw a;
-    for (int i = 0; i < 4; ++i) a[i] = (int32_t)(raw[2 * i] | (uint32_t)raw[2 * i + 1] << 16);
+    Raw a;  // little-endian: the even number of a pair is the low half
+    memcpy(&a, p, 16);
     return a;
   }
   template <int E>
@@ -219,9 +217,14 @@ static void quantize_row(const float* x, int64_t n, int32_t bits, uint8_t* codes
     odd = odd + (v - v);
   });
   const float levels = bits == 8 ? 255.0f : 15.0f;
+  if (vec_any_nonzero(odd)) {
+    params[0] = params[1] = 0x7e00;  // NaN
+    memset(codes, 0, (size_t)(n * bits / 8));
+    return;
+  }
   const float lowest = -vec_max(vec_zero() - low), highest = vec_max(high);
-  params[0] = vec_any_nonzero(odd) ? (uint16_t)0x7e00 : float_to_half((highest - lowest) / levels);
-  params[1] = vec_any_nonzero(odd) ? (uint16_t)0x7e00 : float_to_half(lowest);
+  params[0] = float_to_half((highest - lowest) / levels);
+  params[1] = float_to_half(lowest);
   const float scale = half_to_float(params[0]), base = half_to_float(params[1]);
   const Vec divisor = vec_set(scale > 0.0f ? scale : 1.0f), start = vec_set(base);
   float grid[kMaxHeadDim + kLanes];
