@@ -87,10 +87,7 @@ def paged_attention(
         scores = torch.einsum("thd,shd->hts", queries[rows], own_keys) * scale
         places = torch.arange(length - count, length, device=q.device)
         scores = scores.masked_fill(positions > places[:, None], float("-inf"))
-        # A product with 0 would let NaN of later positions through.
-        later = (positions > places[:, None])[None, :, :, None]
-        weighted = scores.softmax(dim=-1)[..., None] * own_values.transpose(0, 1)[:, None]
-        out[rows] = weighted.masked_fill(later, 0.0).sum(dim=2).transpose(0, 1)
+        out[rows] = torch.einsum("hts,shd->thd", scores.softmax(dim=-1), own_values)
     return out.to(q.dtype)
 
 

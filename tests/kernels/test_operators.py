@@ -1,0 +1,455 @@
+"""Every operation on every back-end of this machine against its definition in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from operator_cases import (
+    FINE,
+    AttentionCase,
+    Layout,
+    LinearCase,
+    LoraCase,
+    SampleCase,
+    activations,
+    atom_cases,
+    attention_cases,
+    check_written,
+    close,
+    dense_cases,
+    dtypes,
+    grid_weight,
+    layouts,
+    linear_cases,
+    lora_cases,
+    placed,
+    sample_cases,
+    seeds,
+    write_cases,
+)
+
+import kernels
+from kernels import reference
+from kernels.cpu import available_isas, isa, num_threads, select_isa, set_num_threads
+from kernels.kv_cache import KVCache
+from kernels.weights import AtomWeight, QuantizedWeight
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where operations run: a CPU at one instruction-set level, or a GPU.
+
+    Attributes:
+        device: Of the tensors.
+        level: Of the CPU.
+        groups: Sizes that it has kernels for.
+        fine: Relative error of products of float32.
+        coarse: And of 16-bit formats.
+    """
+
+    device: str
+    level: str = ""
+    groups: tuple[int, ...] = (8, 32, 40, 64, 128)
+    fine: float = FINE
+    coarse: float = FINE
+
+    def __str__(self) -> str:
+        return self.level or self.device
+
+    def precision(self, x: torch.Tensor) -> float:
+        return self.fine if x.dtype == torch.float32 else self.coarse
+
+    def put(self, tensor: torch.Tensor, layout: Layout = "plain") -> torch.Tensor:
+        return placed(tensor.to(self.device), layout)
+
+
+BACKENDS = [Backend("cpu", level) for level in available_isas()]
+if torch.cuda.is_available():
+    BACKENDS.append(Backend("cuda", groups=(32, 64, 128), coarse=2.0**-8))
+
+
+@pytest.fixture(params=BACKENDS, ids=str, scope="module")
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A back-end that is in use; memory for results is full of NaN before they are written."""
+    before, deterministic = isa(), torch.are_deterministic_algorithms_enabled()
+    if request.param.level:
+        select_isa(request.param.level)
+    # Deterministic algorithms are what makes PyTorch fill new memory.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.empty(3).isnan().all()
+    yield request.param
+    torch.use_deterministic_algorithms(deterministic)
+    select_isa(before)
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads until the end."""
+    before = num_threads()
+    yield set_num_threads
+    set_num_threads(before)
+
+
+examples = settings(max_examples=30, deadline=None)
+few = settings(max_examples=8, deadline=None)
+
+
+def linear(backend: Backend, case: LinearCase, layout: Layout = "plain") -> torch.Tensor:
+    """The case's product on a back-end."""
+    x = backend.put(case.x, layout)
+    bias = None if case.bias is None else backend.put(case.bias)
+    if isinstance(case.weight, torch.Tensor):
+        return kernels.dense_linear(x, kernels.pack_dense(case.weight, backend.device), bias).cpu()
+    if isinstance(case.weight, AtomWeight):
+        return kernels.w4a4_linear(x, kernels.pack(case.weight, backend.device), case.clip).cpu()
+    product = kernels.int4_linear if case.weight.bits == 4 else kernels.int8_linear
+    packed = kernels.pack(case.weight, backend.device)
+    return product(x, packed, case.activation_bits, bias).cpu()
+
+
+def any_product(backend: Backend) -> st.SearchStrategy[LinearCase]:
+    """Products of all kinds."""
+    groups = [group for group in backend.groups if group % 32 == 0]
+    return st.one_of(linear_cases(groups=backend.groups), atom_cases(groups), dense_cases())
+
+
+@given(data=st.data(), layout=layouts)
+@examples
+def test_products_of_weights_on_a_grid(
+    backend: Backend, data: st.DataObject, layout: Layout
+) -> None:
+    case = data.draw(linear_cases(groups=backend.groups))
+    case.check(linear(backend, case, layout), backend.precision(case.x))
+
+
+@given(data=st.data(), layout=layouts)
+@examples
+def test_products_of_mixed_precision(backend: Backend, data: st.DataObject, layout: Layout) -> None:
+    case = data.draw(atom_cases([group for group in backend.groups if group % 32 == 0]))
+    case.check(linear(backend, case, layout), backend.precision(case.x))
+
+
+@given(case=dense_cases(), layout=layouts)
+@examples
+def test_products_of_dense_weights(backend: Backend, case: LinearCase, layout: Layout) -> None:
+    case.check(linear(backend, case, layout), backend.precision(case.x))
+
+
+@given(case=linear_cases(groups=(32, 64), rows=(6,)), dim=st.integers(1, 4))
+@few
+def test_products_keep_leading_dimensions(backend: Backend, case: LinearCase, dim: int) -> None:
+    k = case.x.shape[1]
+    shape = {1: (k,), 2: (6, k), 3: (2, 3, k), 4: (3, 1, 2, k)}[dim]
+    case = case.with_x(case.x[0] if dim == 1 else case.x.view(shape))
+    case.check(linear(backend, case), backend.precision(case.x))
+
+
+@given(data=st.data(), bad=st.sampled_from((float("nan"), float("inf"), -float("inf"))))
+@examples
+def test_a_bad_row_spoils_itself_and_no_other(
+    backend: Backend, data: st.DataObject, bad: float
+) -> None:
+    case = data.draw(any_product(backend))
+    if not case.x.numel():
+        return
+    clean = linear(backend, case)
+    row, column = (data.draw(st.integers(0, size - 1)) for size in case.x.shape)
+    x = case.x.clone()
+    x[row, column] = bad
+    spoilt = linear(backend, case.with_x(x))
+    others = torch.arange(len(x)) != row
+    assert torch.equal(spoilt[others], clean[others])
+    assert not spoilt[row].isfinite().any()
+    # Nothing of it lingers in working memory.
+    assert torch.equal(linear(backend, case), clean)
+
+
+def test_activations_are_rounded_half_to_even(backend: Backend) -> None:
+    """Scale 1, a weight that picks every column: the codes themselves come out."""
+    k = 32
+    x = torch.zeros(1, k)
+    x[0, :8] = torch.tensor([127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5])
+    codes = torch.eye(k, dtype=torch.int8)
+    weight = QuantizedWeight(codes, torch.ones(k, 1).half(), None, 8, k)
+    got = linear(backend, LinearCase(x, weight, 8))
+    assert got[0, :8].tolist() == [127, 0, 2, 2, 0, -2, -2, 126]
+
+
+def test_large_products(backend: Backend) -> None:
+    """More rows than are kept in a cache together, and a width of a real model."""
+    generator = torch.Generator().manual_seed(0)
+    weight = grid_weight(generator, 193, 1536, 64, "zero_points")
+    case = LinearCase(activations(generator, 130, 1536, 64), weight)
+    case.check(linear(backend, case), 4 * backend.fine)
+
+
+@given(data=st.data())
+@few
+def test_threads_make_no_difference(
+    backend: Backend, threads: Callable[[int], None], data: st.DataObject
+) -> None:
+    if backend.device != "cpu":
+        pytest.skip("threads are those of the CPU")
+    case, lora = data.draw(any_product(backend)), data.draw(lora_cases())
+    attention, sampling = data.draw(attention_cases(most_context=300)), data.draw(sample_cases())
+    x = data.draw(numbers(40))
+    results = []
+    for count in (1, 2):
+        threads(count)
+        results.append(
+            [
+                linear(backend, case),
+                kernels.lora_sgmv(lora.y.clone(), lora.x, *lora.tables),
+                attend(backend, attention),
+                kernels.sample(*sampling.arguments),
+                kernels.rms_norm(x, torch.ones(x.shape[-1]), 1e-5),
+                kernels.silu_mul(torch.cat([x, x.flip(-1)], dim=-1)),
+            ]
+        )
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0, equal_nan=True)
+
+
+@given(case=lora_cases(), layout=layouts, columns=st.booleans())
+@examples
+def test_adapters(backend: Backend, case: LoraCase, layout: Layout, columns: bool) -> None:
+    x = backend.put(case.x, layout)
+    tables = [backend.put(one) for one in case.tables]
+    y = backend.put(case.y, "columns" if columns else "plain")
+    before = None if y._base is None else y._base.clone()
+    assert kernels.lora_sgmv(y, x, *tables) is y
+    case.check(y.cpu().contiguous(), backend.precision(case.x))
+    if before is not None and y._base is not None:
+        # The rest of the wider tensor is as it was.
+        y.zero_()
+        before[..., 2 : y.shape[1] + 2] = 0
+        torch.testing.assert_close(y._base, before, rtol=0, atol=0, equal_nan=True)
+
+
+@given(case=lora_cases(), data=st.data())
+@few
+def test_a_bad_row_spoils_its_own_sum(
+    backend: Backend, case: LoraCase, data: st.DataObject
+) -> None:
+    if not len(case.x):
+        return
+    row = data.draw(st.integers(0, len(case.x) - 1))
+    x = case.x.clone()
+    x[row, data.draw(st.integers(0, x.shape[1] - 1))] = float("nan")
+    tables = [backend.put(one) for one in case.tables]
+    clean, spoilt = (
+        kernels.lora_sgmv(backend.put(case.y.clone()), backend.put(one), *tables).cpu()
+        for one in (case.x, x)
+    )
+    others = torch.arange(len(x)) != row
+    torch.testing.assert_close(spoilt[others], clean[others], rtol=0, atol=0, equal_nan=True)
+    if case.adapted()[row]:
+        assert spoilt[row].isnan().all()
+    else:
+        torch.testing.assert_close(spoilt[row], case.y[row], rtol=0, atol=0, equal_nan=True)
+
+
+@st.composite
+def numbers(draw: st.DrawFn, most: int = 200, even: bool = False) -> torch.Tensor:
+    """Rows [M, K] or [A, B, K] of any width, in any format."""
+    shape = draw(st.sampled_from(((0,), (1,), (5,), (2, 3), (0, 2))))
+    width = draw(st.integers(1, most // 2)) * 2 if even else draw(st.integers(1, most))
+    generator = torch.Generator().manual_seed(draw(seeds))
+    size = draw(st.sampled_from((1e-3, 1.0, 30.0)))
+    return (torch.randn(*shape, width, generator=generator) * size).to(draw(dtypes))
+
+
+@given(x=numbers(), layout=layouts, eps=st.sampled_from((0.0, 1e-6, 1e-2)))
+@examples
+def test_norms(backend: Backend, x: torch.Tensor, layout: Layout, eps: float) -> None:
+    weight = torch.rand(x.shape[-1]) + 0.5
+    residual = x.flip(-1) * 0.5
+    there = backend.put(x, layout), backend.put(residual, layout), backend.put(weight)
+    normed = kernels.rms_norm(there[0], there[2], eps).cpu()
+    assert normed.dtype == x.dtype
+    expected = reference.rms_norm(x.double(), weight, eps)
+    close(normed, expected, expected.abs() * 2e-6)
+    both, total = (one.cpu() for one in kernels.add_rms_norm(*there, eps))
+    assert torch.equal(total, x + residual)
+    assert torch.equal(there[1].cpu(), residual), "the argument has changed"
+    expected = reference.rms_norm(total.double(), weight, eps)
+    close(both, expected, expected.abs() * 2e-6)
+
+
+@given(x=numbers(even=True), layout=layouts)
+@examples
+def test_gated_activation(backend: Backend, x: torch.Tensor, layout: Layout) -> None:
+    got = kernels.silu_mul(backend.put(x, layout)).cpu()
+    assert got.dtype == x.dtype
+    expected = reference.silu_mul(x.double())
+    close(got, expected, expected.abs() * 1e-5 + 1e-12)
+
+
+def test_gates_far_out(backend: Backend) -> None:
+    gate = torch.tensor([-1e4, -100.0, -88.0, 88.0, 100.0, 1e4])
+    x = backend.put(torch.cat([gate, torch.full((6,), 2.0)])[None])
+    expected = reference.silu_mul(x.cpu().double())
+    close(kernels.silu_mul(x).cpu(), expected, expected.abs() * 1e-5 + 1e-35)
+
+
+@given(data=st.data(), dtype=dtypes, seed=seeds, layout=layouts)
+@examples
+def test_rotary_positions(
+    backend: Backend, data: st.DataObject, dtype: torch.dtype, seed: int, layout: Layout
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    tokens, width = data.draw(st.sampled_from((0, 1, 5))), 2 * data.draw(st.integers(1, 40))
+    q, k = (
+        torch.randn(tokens, data.draw(st.integers(1, 5)), width, generator=generator).to(dtype)
+        for _ in range(2)
+    )
+    angles = torch.randn(9, width // 2, generator=generator)
+    positions = torch.randint(9, (tokens,), generator=generator, dtype=torch.int32)
+    arguments = positions, angles.cos(), angles.sin()
+    turned = kernels.rope(
+        backend.put(q, layout), backend.put(k, layout), *(backend.put(one) for one in arguments)
+    )
+    for got, x in zip(turned, reference.rope(q.double(), k.double(), *arguments), strict=True):
+        assert got.dtype == dtype
+        close(got.cpu(), x, 1e-6 * (x.abs() + 4))
+
+
+@given(data=st.data(), dtype=dtypes, seed=seeds, layout=layouts, wide=st.booleans())
+@examples
+def test_embedding(
+    backend: Backend,
+    data: st.DataObject,
+    dtype: torch.dtype,
+    seed: int,
+    layout: Layout,
+    wide: bool,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, kind = data.draw(st.integers(1, 40)), data.draw(st.sampled_from(KINDS))
+    ids = torch.randint(rows, (data.draw(st.integers(0, 6)),), generator=generator)
+    ids = ids if wide else ids.int()
+    if kind == "dense":
+        width = data.draw(st.integers(1, 90))
+        table: Any = torch.randn(rows, width, generator=generator).to(dtype)
+        there: Any = backend.put(table, layout)
+    else:
+        group = data.draw(st.sampled_from(backend.groups))
+        table = grid_weight(generator, rows, group * data.draw(st.integers(1, 3)), group, kind)
+        there = replace(
+            table,
+            codes=backend.put(table.codes, layout),
+            scales=backend.put(table.scales, layout),
+            zeros=None if table.zeros is None else backend.put(table.zeros, layout),
+        )
+    got = kernels.embedding(backend.put(ids), there).cpu()
+    expected = reference.embedding(ids, table)
+    assert got.dtype == expected.dtype
+    close(got, expected.double(), 1e-6)
+
+
+KINDS = ("dense", "symmetric", "zero_points", "offsets", "int8")
+
+
+def attend(backend: Backend, case: AttentionCase, layout: Layout = "plain") -> torch.Tensor:
+    """The case's attention on a back-end."""
+    tables = (backend.put(one) for one in case.tables)
+    return kernels.paged_attention(
+        backend.put(case.q, layout), moved(backend, case.cache), *tables, case.scale
+    ).cpu()
+
+
+def moved(backend: Backend, cache: KVCache) -> KVCache:
+    parts = (cache.keys, cache.values, cache.key_params, cache.value_params)
+    there = [None if one is None else backend.put(one) for one in parts]
+    assert there[0] is not None
+    assert there[1] is not None
+    return KVCache(there[0], there[1], there[2], there[3], cache.kind)
+
+
+@given(case=attention_cases(), layout=layouts)
+@examples
+def test_attention(backend: Backend, case: AttentionCase, layout: Layout) -> None:
+    case.check(attend(backend, case, layout), backend.precision(case.q))
+
+
+@given(case=attention_cases(most_context=300, widths=(16, 64)))
+@few
+def test_attention_over_long_contexts(backend: Backend, case: AttentionCase) -> None:
+    case.check(attend(backend, case), backend.precision(case.q))
+
+
+@given(case=attention_cases(widths=(16,)), data=st.data())
+@few
+def test_a_bad_query_spoils_its_own_head(
+    backend: Backend, case: AttentionCase, data: st.DataObject
+) -> None:
+    if not case.q.numel():
+        return
+    token, head = (data.draw(st.integers(0, size - 1)) for size in case.q.shape[:2])
+    clean, q = attend(backend, case), case.q.clone()
+    q[token, head, data.draw(st.integers(0, 15))] = float("nan")
+    spoilt = attend(backend, replace(case, q=q))
+    assert spoilt[token, head].isnan().all()
+    spoilt[token, head] = clean[token, head]
+    assert torch.equal(spoilt, clean)
+
+
+@given(case=write_cases(), layout=layouts)
+@examples
+def test_writing_keys_and_values(
+    backend: Backend,
+    case: tuple[torch.Tensor, torch.Tensor, KVCache, torch.Tensor],
+    layout: Layout,
+) -> None:
+    k, v, cache, slots = case
+    there = moved(backend, cache)
+    kernels.write_kv(backend.put(k, layout), backend.put(v, layout), there, backend.put(slots))
+    check_written(k, v, moved(replace(backend, device="cpu"), there), slots)
+
+
+@given(case=write_cases(kinds=("int8", "int4")), bad=st.sampled_from((float("nan"), float("inf"))))
+@few
+def test_bad_keys_are_stored_as_nan(
+    backend: Backend,
+    case: tuple[torch.Tensor, torch.Tensor, KVCache, torch.Tensor],
+    bad: float,
+) -> None:
+    k, v, cache, slots = case
+    if not len(k):
+        return
+    slots[0] = 0
+    slots[1:][slots[1:] == 0] = -1
+    k[0, 0, 1] = bad
+    there = moved(backend, cache)
+    kernels.write_kv(backend.put(k), backend.put(v), there, backend.put(slots))
+    assert there.key_params is not None
+    assert there.value_params is not None
+    assert there.key_params[0, 0, 0].isnan().all()
+    assert there.value_params[0, 0, 0].isfinite().all()
+
+
+@given(case=sample_cases(), layout=layouts)
+@examples
+def test_sampling(backend: Backend, case: SampleCase, layout: Layout) -> None:
+    logits, *rest = case.arguments
+    got = kernels.sample(backend.put(logits, layout), *(backend.put(one) for one in rest))
+    case.check(got.cpu())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_ties_go_to_the_lowest_token(backend: Backend, dtype: torch.dtype) -> None:
+    logits = torch.zeros(2, 5000, dtype=dtype)
+    logits[0, [4000, 1234, 2047]] = 3.0
+    got = kernels.sample(
+        backend.put(logits),
+        backend.put(torch.tensor([0.9, 0.9], dtype=torch.float64)),
+        backend.put(torch.zeros(2)),
+        backend.put(torch.ones(2)),
+    )
+    assert got.tolist() == [1234, 0]
