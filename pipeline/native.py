@@ -78,14 +78,10 @@ class NativeReader:
 
     def start(self, prompts: Sequence[Tokens]) -> tuple[torch.Tensor, Reading]:
         """Read prompts; equal ones, and what several begin with, are read once."""
-        distinct = list(dict.fromkeys(prompts))
         session = self._session()
         with serving_errors():
-            logits = session.read(distinct, self._adapters(distinct))
-        row_of = {ids: row for row, ids in enumerate(distinct)}
-        rows = [row_of[ids] for ids in prompts]
-        session.select(rows)
-        return logits[rows], _NativeReading(session)
+            logits = session.read(prompts, self._adapters(prompts))
+        return logits, _NativeReading(session)
 
     def along(self, prompts: Sequence[Tokens], answers: Sequence[Tokens]) -> Sequence[torch.Tensor]:
         """For each answer the logits [tokens, vocabulary] from which its tokens are drawn."""

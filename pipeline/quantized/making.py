@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.adapters import tensor_shapes
 from pipeline.config import QuantizeConfig
-from pipeline.models import LanguageModel
+from pipeline.models import LanguageModel, quiet
 from pipeline.native import serving_errors
 
 _WEIGHTS = "model.safetensors"
@@ -33,7 +33,8 @@ def merged(model: LanguageModel, folder: Path) -> Path:
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     ignored = shutil.ignore_patterns(*_NOT_COPIED)
     shutil.copytree(model.folder, beside, ignore=ignored, dirs_exist_ok=True)
-    model.model.save_pretrained(str(beside))
+    with quiet():
+        model.model.save_pretrained(str(beside))
     beside.rename(folder)
     return folder
 
