@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pipeline.run_report.reading import Run, label_of
 from pipeline.run_report.wording import count, duration, number
 
-STAGE_ORDER = ("generate", "verify", "repair", "rank", "train", "evaluate", "select")
+STAGE_ORDER = ("generate", "verify", "repair", "rank", "train", "evaluate", "select", "quantize")
+
+
+def stage_order(run: Run) -> tuple[str, ...]:
+    """The stages in their order; the optional one only if the run has it."""
+    return STAGE_ORDER if run.quantized else STAGE_ORDER[:-1]
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,12 @@ def cost_rows(run: Run) -> list[CostRow]:
         if stage.seconds is not None:
             row = found.setdefault(stage.place, {})
             row[stage.name] = row.get(stage.name, 0.0) + stage.seconds
-    return [
-        CostRow(
-            label_of(place) if place else "select",
-            {
-                stage: seconds[stage]
-                for stage in (*STAGE_ORDER, *(s for s in seconds if s not in STAGE_ORDER))
-                if stage in seconds
-            },
-        )
-        for place, seconds in found.items()
-    ]
+    rows: list[CostRow] = []
+    for place, seconds in found.items():
+        order = (*STAGE_ORDER, *(stage for stage in seconds if stage not in STAGE_ORDER))
+        spent = {stage: seconds[stage] for stage in order if stage in seconds}
+        rows.append(CostRow(label_of(place) if place else " and ".join(spent), spent))
+    return rows
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from pipeline.files import write_text
 from pipeline.run_report import curves, headline, making, sources, wording
 from pipeline.run_report.comparisons import ways
 from pipeline.run_report.held_out import world_rows
+from pipeline.run_report.quantized import quantized
 from pipeline.run_report.reading import Run, read_run
 from pipeline.run_report.rules import RuleRow, rule_rows
 from pipeline.run_report.scores import METRICS, OUTCOME_WORDS, OUTCOMES
@@ -67,13 +68,14 @@ def run_page(folder: Path) -> str:
         sources=sources.SOURCE_WORDS,
         lasting=_lasting(run),
         trials=trials(run, teller.vocabulary),
+        quantized=quantized(run),
         worlds=world_rows(run, teller.tasks),
         outcomes=OUTCOMES,
         outcome_words=OUTCOME_WORDS,
         verdicts=VERDICT_VALUES,
         semantics=teller.semantics.to_json(),
         costs=making.cost_rows(run),
-        stage_order=making.STAGE_ORDER,
+        stage_order=making.stage_order(run),
         facts=making.facts(run),
         versions=making.versions(run),
         hashes=making.hashes(run),

@@ -91,6 +91,7 @@ class Run:
         rounds: In order; the base (round 0) first, if it was evaluated.
         variants: Ablations that branch off round 1.
         selection: Champion, candidates and gate; empty before select.
+        quantized: Summary of the quantized champion; empty where there is none.
         stages: Every finished stage.
         version: Of the program that made it.
     """
@@ -103,6 +104,7 @@ class Run:
     rounds: tuple[Round, ...]
     variants: tuple[Round, ...]
     selection: Mapping[str, Any]
+    quantized: Mapping[str, Any]
     stages: tuple[Stage, ...]
     version: str
 
@@ -185,6 +187,7 @@ def read_run(folder: Path) -> Run:
         rounds=tuple(_round(folder / name, int(name.split("-")[1])) for name in names),
         variants=tuple(_round(path, None) for path in variants),
         selection=_json(folder / "select" / "selection.json") or {},
+        quantized=_json(folder / "quantize" / "summary.json") or {},
         stages=tuple(
             stage for path, place in [*places, (folder, "")] for stage in _stages(path, place)
         ),
