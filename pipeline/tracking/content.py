@@ -96,6 +96,16 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A quantized model: its folder, the adapter beside it, if any, and what is known about it."""
+
+    folder: Path
+    adapter: Path | None
+    sha256: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Content:
     """Everything that one finished stage logs.
 
@@ -107,6 +117,7 @@ class Content:
         parent_metrics, parent_datasets, parent_tags, parent_blobs: What the run of the whole
             pipeline shows of it.
         adapter: What the stage trained.
+        checkpoint: What the stage quantized.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -121,3 +132,4 @@ class Content:
     parent_tags: Mapping[str, str] = field(default_factory=dict)
     parent_blobs: Mapping[str, bytes] = field(default_factory=dict)
     adapter: Adapter | None = None
+    checkpoint: Checkpoint | None = None

@@ -26,7 +26,14 @@ def describe(places: Sequence[Place]) -> str:
     if not rows:
         return ""
     head = f"| {' | '.join(('model', *_TITLES.values()))} |"
-    lines = [*_selected(places), head, "|---|" + "---|" * len(_TITLES), *rows, ""]
+    lines = [
+        *_selected(places),
+        *_quantized(places),
+        head,
+        "|---|" + "---|" * len(_TITLES),
+        *rows,
+        "",
+    ]
     lines.append("Held-out tasks, 95 % intervals. The whole report: artefact `report/index.html`.")
     return "\n".join(lines)
 
@@ -55,3 +62,15 @@ def _selected(places: Sequence[Place]) -> list[str]:
     passed = "passed" if gate.get("passed") else "failed"
     said = f"Selected: **{selection.get('champion')}**. Gate **{passed}**"
     return [f"{said}: {reasons}." if reasons else f"{said}.", ""]
+
+
+def _quantized(places: Sequence[Place]) -> list[str]:
+    place = next((place for place in places if place.stage == "quantize"), None)
+    if place is None:
+        return []
+    said = read_object(place.folder / "summary.json")
+    before, after = (said["models"][name]["all"] for name in ("bf16", said["kept"]))
+    passed = "passed" if said["gate"]["passed"] else "failed"
+    rates = " → ".join(percent(scores["strict_success"]) for scores in (before, after))
+    bits = f"{said['size']['bits_per_weight']:.2f} bits per weight"
+    return [f"Quantized ({said['method']}, {bits}): strict success {rates}. Gate **{passed}**.", ""]

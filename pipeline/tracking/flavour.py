@@ -1,6 +1,7 @@
-"""A trained adapter as an MLflow model: ``mlflow.pyfunc.load_model`` makes it answer tasks.
+"""A trained model as an MLflow model: ``mlflow.pyfunc.load_model`` makes it answer tasks.
 
-The logged model holds the adapter alone; the base is loaded as everywhere else, by its name.
+Of an adapter the logged model holds the adapter alone; the base is loaded as everywhere else, by
+its name. A quantized model is held as a whole, with the adapter that runs beside it, if any.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from typing import Any
 import yaml
 
 FLAVOUR = "specdrive"
+QUANTIZED = "quantized"
+"""The parameter that says that the logged model is a quantized checkpoint, and by which method."""
+ADAPTER = "adapter"
+"""Folder of the adapter within a quantized model's."""
+
 _INPUTS = ("prompt", "world")
 _PARAMETERS = (
     ("temperature", "double", 0.0),
@@ -37,7 +43,7 @@ def describe_model(
         model_id, run_id: MLflow's.
         created: ISO 8601.
         parameters: What `Writer` needs (``base_model``, ``prompt``, ``vocabulary``) and whatever
-            else describes the adapter.
+            else describes the model; `QUANTIZED` if it is a checkpoint.
     """
     columns = [{"type": "string", "name": column, "required": True} for column in _INPUTS]
     described: dict[str, Any] = {
@@ -72,13 +78,13 @@ class Writer:
     """A base model with an adapter that writes controllers for tasks.
 
     Attributes:
-        adapter: Folder in peft's format.
+        adapter: Folder in peft's format, if there is one.
         base_model: As `pipeline.models.load_model` takes it.
         prompt: Name or file of the prompt's template.
         vocabulary: Name or file of the vocabulary.
     """
 
-    adapter: Path
+    adapter: Path | None
     base_model: str
     prompt: str
     vocabulary: str
@@ -131,6 +137,9 @@ def _load_pyfunc(path: str) -> Writer:
     folder = Path(path)
     described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
     said = described["flavors"][FLAVOUR]
+    if QUANTIZED in said:
+        beside = folder / ADAPTER if (folder / ADAPTER).is_dir() else None
+        return Writer(beside, str(folder), said["prompt"], said["vocabulary"])
     return Writer(folder, said["base_model"], said["prompt"], said["vocabulary"])
 
 

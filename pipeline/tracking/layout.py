@@ -17,6 +17,9 @@ from verifier.yaml_files import load_mapping
 STAGES = ("generate", "verify", "repair", "rank", "train", "evaluate")
 """The stages of a round, in the order in which they are logged."""
 
+ENDING = ("select", "quantize")
+"""The stages after the rounds; the last only in runs that have it."""
+
 _ROUND = re.compile(r"round-(\d+)")
 
 
@@ -95,6 +98,11 @@ class RunFolder:
         """Milliseconds since 1970."""
         return _milliseconds(self.description.get("created"))
 
+    @property
+    def last_stage(self) -> str:
+        """The stage with which the run is complete."""
+        return ENDING[1] if self.setting("quantize", "enabled", False) else ENDING[0]
+
     def setting(self, section: str, key: str, default: Any = None) -> Any:
         """One value of the configuration."""
         value = (self.config.get(section) or {}).get(key)
@@ -122,9 +130,8 @@ def finished(folder: Path) -> list[Place]:
     """All finished stages, in the order in which a run makes them."""
     groups = [*sorted(folder.glob("round-*")), *sorted(folder.glob("variants/*"))]
     found = [group / stage for group in groups for stage in STAGES]
-    return [
-        place for path in [*found, folder / "select"] if (place := _place(folder, path)) is not None
-    ]
+    found += [folder / stage for stage in ENDING]
+    return [place for path in found if (place := _place(folder, path)) is not None]
 
 
 def _place(root: Path, folder: Path) -> Place | None:

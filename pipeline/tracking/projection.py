@@ -11,6 +11,7 @@ from pipeline.models import DEFAULT_MODEL
 from pipeline.tracking.content import Adapter, Content, Data, Point, Table
 from pipeline.tracking.evaluation import evaluate
 from pipeline.tracking.layout import Place, RunFolder
+from pipeline.tracking.quantized import quantize
 from pipeline.tracking.rows import (
     answers_table,
     by_answer,
@@ -272,4 +273,5 @@ _PROJECTIONS: dict[str, Callable[[RunFolder, Place], Content]] = {
     "train": _train,
     "evaluate": evaluate,
     "select": _select,
+    "quantize": quantize,
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking.layout import Place, RunFolder
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_DECIDED = "alias_given"
+DECIDED = "alias_given"
+"""Tag of a version: the alias that it was given once."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Selected:
     scores: Mapping[str, Any]
 
 
-def read_selection(place: Place) -> Selected:
-    """The selection of a finished ``select`` stage."""
-    said = read_object(place.folder / "selection.json")
+def read_selection(folder: Path) -> Selected:
+    """The selection in the folder of a finished ``select`` stage."""
+    said = read_object(folder / "selection.json")
     gate = said.get("gate") or {}
     name = str(said.get("champion"))
     scores = next((one for one in said.get("candidates") or () if one.get("name") == name), {})
@@ -59,7 +61,7 @@ def register(store: Store, run: RunFolder, place: Place) -> str | None:
     Returns:
         The version, or None if the base model was selected, which needs no adapter.
     """
-    selected = read_selection(place)
+    selected = read_selection(place.folder)
     trained = next(
         (
             found
@@ -73,9 +75,9 @@ def register(store: Store, run: RunFolder, place: Place) -> str | None:
         return None
     name = str(run.setting("tracking", "registered_model", "specdrive-controller"))
     tags = _tags(run, place, selected, models[0].tags.get("adapter_sha256", ""))
-    version = _version(store, name, tags)
+    version = find_version(store, name, tags, (RUN, "selection", "adapter_sha256"))
     if version is None:
-        _ensure(store, name)
+        ensure(store, name)
         version = store.client.create_model_version(
             name,
             source=store.source(models[0]),
@@ -85,16 +87,20 @@ def register(store: Store, run: RunFolder, place: Place) -> str | None:
             description=_description(run, selected),
             await_creation_for=30,
         )
-    _link(store, models[0], name, version.version)
-    if _DECIDED not in version.tags:
-        alias, why = _alias(store, name, selected, tags)
-        store.client.set_registered_model_alias(name, alias, version.version)
-        store.client.set_model_version_tag(name, version.version, "alias_reason", why)
-        store.client.set_model_version_tag(name, version.version, _DECIDED, alias)
+    link(store, models[0], name, version.version)
+    if DECIDED not in version.tags:
+        give_alias(store, name, version.version, *_alias(store, name, selected, tags))
     return str(version.version)
 
 
-def _link(store: Store, model: LoggedModel, name: str, version: str) -> None:
+def give_alias(store: Store, name: str, version: str, alias: str, why: str) -> None:
+    """Point an alias to a version; why, and that it is decided, are its tags."""
+    store.client.set_registered_model_alias(name, alias, version)
+    store.client.set_model_version_tag(name, version, "alias_reason", why)
+    store.client.set_model_version_tag(name, version, DECIDED, alias)
+
+
+def link(store: Store, model: LoggedModel, name: str, version: str) -> None:
     """Let the logged model's page show its version, as ``mlflow.register_model`` does."""
     shown = json.loads(model.tags.get(VERSIONS, "[]"))
     entry = {"name": name, "version": int(version)}
@@ -108,7 +114,7 @@ def _tags(run: RunFolder, place: Place, selected: Selected, adapter: str) -> dic
         "run": run.name,
         "selected": selected.name,
         "base_model": str(run.setting("model", "name", "")),
-        "semantics": _semantics(run),
+        "semantics": semantics_of(run),
         "tasks": str(run.setting("tasks", "bank", "driving")),
         "task_limit": _limit(run),
         "metric": str(run.setting("select", "metric", "strict_success")),
@@ -125,7 +131,7 @@ def _tags(run: RunFolder, place: Place, selected: Selected, adapter: str) -> dic
     return tags
 
 
-def _semantics(run: RunFolder) -> str:
+def semantics_of(run: RunFolder) -> str:
     """The whole profile, as it is stored with every score."""
     name = str(run.setting("tasks", "semantics", "default"))
     try:
@@ -152,15 +158,18 @@ def _description(run: RunFolder, selected: Selected) -> str:
     return "\n".join([head, "", f"On the split {split}, with 95 % intervals:", "", *lines])
 
 
-def _version(store: Store, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
-    """The version that was made for this selection before, if there is one."""
+def find_version(
+    store: Store, name: str, tags: Mapping[str, str], keys: Sequence[str]
+) -> ModelVersion | None:
+    """The version that was made for the same thing before, if there is one."""
     for version in store.client.search_model_versions(f"name = '{name}'"):
-        if all(version.tags.get(key) == tags[key] for key in (RUN, "selection", "adapter_sha256")):
+        if all(version.tags.get(key) == tags[key] for key in keys):
             return version
     return None
 
 
-def _ensure(store: Store, name: str) -> None:
+def ensure(store: Store, name: str) -> None:
+    """Make a registered model, unless it is there."""
     try:
         store.client.create_registered_model(
             name, description="Adapters that write driving controllers; verified by specdrive."
@@ -174,23 +183,39 @@ def _alias(store: Store, name: str, selected: Selected, tags: Mapping[str, str])
     """The alias that the version deserves, and why."""
     if not selected.passed:
         return CHALLENGER, "; ".join(selected.reasons) or "the gate was not passed"
-    present = _present(store, name)
-    if present is None:
-        return CHAMPION, "the gate was passed"
-    if present.tags.get("semantics") != tags["semantics"]:
-        return CHALLENGER, "the champion was judged under another semantics profile"
     same = ("tasks", "task_limit", "metric", "split")
+    against = worse_than(store, name, CHAMPION, tags, same)
+    return (CHALLENGER, against) if against else (CHAMPION, "the gate was passed")
+
+
+def worse_than(
+    store: Store, name: str, alias: str, tags: Mapping[str, str], same: Sequence[str]
+) -> str | None:
+    """Why a version must not take an alias from the present holder; None if it may.
+
+    Args:
+        store: Where.
+        name: Of the registered model.
+        alias: To be taken.
+        tags: Of the version.
+        same: Tags that must agree for scores to be compared.
+    """
+    present = _present(store, name, alias)
+    if present is None:
+        return None
+    if present.tags.get("semantics") != tags["semantics"]:
+        return "the champion was judged under another semantics profile"
     if all(present.tags.get(key) == tags[key] for key in same):
         measure = tags["metric"]
         before, now = (float(t.get(measure, "nan")) for t in (present.tags, tags))
         if now < before:
-            return CHALLENGER, f"{measure} {now:.4g} is below the champion's {before:.4g}"
-    return CHAMPION, "the gate was passed"
+            return f"{measure} {now:.4g} is below the champion's {before:.4g}"
+    return None
 
 
-def _present(store: Store, name: str) -> ModelVersion | None:
+def _present(store: Store, name: str, alias: str) -> ModelVersion | None:
     try:
-        return store.client.get_model_version_by_alias(name, CHAMPION)
+        return store.client.get_model_version_by_alias(name, alias)
     except Exception as error:
         if getattr(error, "error_code", None) in {
             "RESOURCE_DOES_NOT_EXIST",

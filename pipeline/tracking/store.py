@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.tracking.connection import database_file, make_client
-from pipeline.tracking.content import Adapter, Content, Data, Point
-from pipeline.tracking.flavour import describe_model
+from pipeline.tracking.content import Adapter, Checkpoint, Content, Data, Point
+from pipeline.tracking.flavour import ADAPTER, describe_model
 from pipeline.tracking.layout import Place, RunFolder
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class Store:
         model = None
         if content.adapter is not None:
             model = self._adapter(child, place, content.adapter)
+        if content.checkpoint is not None:
+            model = self._checkpoint(child, place, content.checkpoint)
         self._metrics(child, content.metrics, place.ended, self._evaluated(run, place))
         # The parent's share comes before the child is complete: after a kill all is logged again,
         # and the same value at the same moment is one value to MLflow.
@@ -290,27 +293,52 @@ class Store:
 
     def _adapter(self, run_id: str, place: Place, adapter: Adapter) -> str:
         """The adapter as a logged model of the run; its id."""
+        tags = {"adapter_sha256": adapter.sha256, "trained_by": place.title}
+        name = _model_name(place)
+        return self._model(
+            run_id, place, name, "lora-adapter", tags, adapter.parameters, (adapter.folder,)
+        )
+
+    def _checkpoint(self, run_id: str, place: Place, checkpoint: Checkpoint) -> str:
+        """The quantized model as a logged model of the run; its id."""
+        tags = {"checkpoint_sha256": checkpoint.sha256, "quantized_by": place.title}
+        with tempfile.TemporaryDirectory() as folder:
+            beside = ()
+            if checkpoint.adapter is not None:
+                shutil.copytree(checkpoint.adapter, Path(folder, ADAPTER))
+                beside = (Path(folder),)
+            folders = (checkpoint.folder, *beside)
+            return self._model(
+                run_id, place, "quantized", "quantized", tags, checkpoint.parameters, folders
+            )
+
+    def _model(
+        self,
+        run_id: str,
+        place: Place,
+        name: str,
+        kind: str,
+        tags: Mapping[str, str],
+        parameters: Mapping[str, str],
+        folders: Iterable[Path],
+    ) -> str:
+        """A logged model of the run that holds the content of folders; its id."""
         model = self.client.create_logged_model(
             self.experiment,
-            name=_model_name(place),
+            name=name,
             source_run_id=run_id,
-            tags={"adapter_sha256": adapter.sha256, "trained_by": place.title},
-            params=dict(adapter.parameters),
-            model_type="lora-adapter",
+            tags=dict(tags),
+            params=dict(parameters),
+            model_type=kind,
         )
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "MLmodel").write_text(
-                describe_model(
-                    _model_name(place),
-                    model.model_id,
-                    run_id,
-                    place.finished_at,
-                    adapter.parameters,
-                ),
+                describe_model(name, model.model_id, run_id, place.finished_at, parameters),
                 encoding="utf-8",
             )
             self.client.log_model_artifacts(model.model_id, folder)
-        self.client.log_model_artifacts(model.model_id, str(adapter.folder))
+        for folder in folders:
+            self.client.log_model_artifacts(model.model_id, str(folder))
         self.client.finalize_logged_model(model.model_id, "READY")
         self._output(run_id, place, model.model_id)
         return model.model_id

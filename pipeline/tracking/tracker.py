@@ -140,7 +140,7 @@ def sync(folder: Path | str, uri: str | None = None) -> SyncResult:
             "the run is in progress", file=run.folder, remedy="it logs by itself, wait for its end"
         )
     address = resolve_uri(uri or run.setting("tracking", "uri"))
-    over = (run.folder / "select" / "manifest.json").is_file()
+    over = (run.folder / run.last_stage / "manifest.json").is_file()
     try:
         return _Projector(run.folder, address).catch_up("FINISHED" if over else _STOPPED)
     except InputError:
@@ -235,13 +235,18 @@ class _Projector:
                 logged.append(place.path)
             else:
                 already.append(place.path)
-            if place.stage == "select":
+            if place.stage in ("select", "quantize"):
                 self._register(store, run, place, entry.parent)
             entry.stages[place.path] = {"outputs": place.hash, "run_id": child}
             ledger.save()
         return logged, already, failed
 
     def _register(self, store: Any, run: RunFolder, place: Place, parent: str) -> None:
+        if place.stage == "quantize":
+            from pipeline.tracking.quantized import register_quantized
+
+            store.tags(parent, {"quantized_version": register_quantized(store, run, place)})
+            return
         from pipeline.tracking.registry import register
 
         version = register(store, run, place)
