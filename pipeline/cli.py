@@ -14,6 +14,7 @@ from verifier.errors import InputError
 COMMANDS = {
     "audit": "pipeline.commands.audit",
     "certificate": "pipeline.commands.certificate",
+    "convert": "pipeline.commands.convert",
     "evaluate": "pipeline.commands.evaluate",
     "film": "pipeline.commands.film",
     "generate": "pipeline.commands.generate",

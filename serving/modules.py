@@ -23,6 +23,9 @@ Quantized = QuantizedWeight | AtomWeight
 """A weight on a grid."""
 
 
+_DATA: Any = torch.Tensor.data
+
+
 class FixedWeight(torch.Tensor):
     """The numbers that a quantized weight stands for; writing to ``data`` is refused.
 
@@ -34,7 +37,7 @@ class FixedWeight(torch.Tensor):
         cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """As for any tensor, but for ``data``."""
-        if func in (torch.Tensor.data.__get__, torch.Tensor.data.__set__):
+        if func in (_DATA.__get__, _DATA.__set__):
             raise RuntimeError("the weight is quantized: nothing can be merged into it")
         return super().__torch_function__(func, types, args, kwargs or {})
 
@@ -132,13 +135,18 @@ class QuantizedEmbedding(_OnGrid, nn.Embedding):
         self._take(weight)
 
     @property
+    def _table(self) -> QuantizedWeight:
+        assert isinstance(self.quantized, QuantizedWeight)
+        return self.quantized
+
+    @property
     def weight(self) -> torch.Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What the table stands for, float32; made anew at every call."""
         return self.quantized.dequantize(torch.float32).as_subclass(FixedWeight)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Rows of the table: [...] to [..., width]."""
-        rows = kernels.embedding(input.flatten(), self.quantized)
+        rows = kernels.embedding(input.flatten(), self._table)
         return rows.to(self.dtype).reshape(*input.shape, self.embedding_dim)
 
 

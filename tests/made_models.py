@@ -122,7 +122,9 @@ def quantized_model(
             draw = torch.Generator().manual_seed(seed + number)
             tensors[f"{layer}.weight"] = torch.randn(n, k, generator=draw).mul(0.1).half()
         elif layer in (EMBEDDING, HEAD):
-            tensors[layer] = random_weight(n, k, group, bits=head_bits, seed=seed + number, size=0.3)
+            tensors[layer] = random_weight(
+                n, k, group, bits=head_bits, seed=seed + number, size=0.3
+            )
         else:
             tensors[layer] = random_weight(n, k, group, grid, seed=seed + number, size=0.3)
     for number, (name, (width,)) in enumerate(architecture.vector_shapes().items()):
@@ -155,6 +157,40 @@ def dense_network(model: QuantizedModel) -> Any:
     network: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     network.load_state_dict(dense_weights(model), strict=True)
     return network.eval()
+
+
+def random_tokens(count: int, seed: int = 0) -> list[int]:
+    """Token ids that are not special."""
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(3, VOCABULARY, (count,), generator=draw).tolist()
+
+
+def network_logits(network: Any, ids: list[int]) -> torch.Tensor:
+    """Logits [tokens, vocabulary] of a transformers network that keeps keys and values as ours.
+
+    They are rounded to bfloat16 on their way into the cache.
+    """
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    from pipeline.reading import cache_argument
+
+    class Rounding(DynamicLayer):
+        def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().update(
+                key_states.bfloat16().float(), value_states.bfloat16().float(), *args, **kwargs
+            )
+
+    cache: Any = DynamicCache()
+    cache.layer_class_to_replicate = Rounding
+    kind = type(network.get_base_model() if hasattr(network, "get_base_model") else network)
+    with torch.inference_mode():
+        output = network(input_ids=torch.tensor([ids]), **{cache_argument(kind): cache})
+    return output.logits[0]
+
+
+def distance(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Relative, by the Euclidean norm."""
+    return float((found - wanted).norm() / wanted.norm())
 
 
 def make_tokenizer(folder: Path, digits: bool = True) -> Path:

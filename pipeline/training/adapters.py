@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import write_bytes, write_text
-from pipeline.models import DEFAULT_MODEL, LanguageModel
+from pipeline.models import DEFAULT_MODEL, PUBLIC_NAME, LanguageModel
 from pipeline.training.settings import TrainSettings
 from verifier.errors import InputError
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-
-_PUBLIC_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""Of the embedded model."""
 
 
 def with_adapter(network: Any, settings: TrainSettings, adapter: Path | None) -> Any:
@@ -130,7 +127,7 @@ def save_adapter(
 def portable_name(model: LanguageModel) -> str:
     """What others call the model: never a path of this machine."""
     if model.identifier == DEFAULT_MODEL:
-        return _PUBLIC_NAME
+        return PUBLIC_NAME
     path = Path(model.identifier)
     return path.resolve().name if path.is_dir() else model.identifier
 

