@@ -30,6 +30,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,8 +218,21 @@ def save_checkpoint(
         # Slices of bigger tensors share memory, which safetensors refuses.
         owned = {name: tensor.clone() for name, tensor in flat.items()}
         save_file(owned, str(beside / WEIGHTS), metadata=metadata)
-        with (beside / WEIGHTS).open("rb") as stream:
-            os.fsync(stream.fileno())
+        _order_metadata(beside / WEIGHTS)
+
+
+def _order_metadata(file: Path) -> None:
+    """Sort the header's metadata, which safetensors writes in random order; flush to disk."""
+    with file.open("r+b") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            stream.seek(8)
+            stream.write(text.ljust(length))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def load_checkpoint(folder: Path) -> QuantizedModel:
