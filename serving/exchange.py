@@ -50,12 +50,13 @@ def opened(source: Path, *, base: str = "") -> Iterator[QuantizedModel]:
         yield _named(_read_folder(source), base)
         return
     # Only these need the gguf package.
-    from serving.formats.gguf import read_gguf, write_companions
+    from serving.formats.gguf import open_gguf, read_gguf, write_companions
 
-    model = read_gguf(file, base=base)
+    reader = open_gguf(file)
+    model = read_gguf(file, base=base, reader=reader)
     check_tensors(model)
     with tempfile.TemporaryDirectory() as beside:
-        write_companions(file, Path(beside))
+        write_companions(file, Path(beside), reader)
         yield replace(model, folder=Path(beside))
 
 

@@ -157,6 +157,8 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield beside
         beside.chmod(0o755)
+        for file in beside.iterdir():
+            file.chmod(0o644)
         old = None
         if taken:
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

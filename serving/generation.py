@@ -148,6 +148,28 @@ class DecoderSession:
             taken.add(number)
         return logits[[place[key] for key in keys]]
 
+    def score(
+        self, rows: Sequence[Sequence[int]], adapter: str | None = None
+    ) -> list[torch.Tensor]:
+        """Logits float32 [tokens, vocabulary] at every position of sequences that are not kept.
+
+        Raises:
+            ServingError: As `read`.
+        """
+        if adapter is not None:
+            self._decoder.check_adapter(adapter)
+        for ids in rows:
+            self._check(ids, 0)
+        work = [(_Row(adapter), ids, len(ids)) for ids in rows]
+        try:
+            for row, ids, _ in work:
+                self._make_room(row, len(ids))
+            logits = self._forward(work) if work else self._nothing(0)
+        finally:
+            for row, _, _ in work:
+                self._drop(row)
+        return list(logits.split([len(ids) for ids in rows]))
+
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """Append a token to every row; logits float32 [rows, vocabulary] after it."""
         return self.extend([(token,) for token in tokens])[:, 0]
@@ -284,14 +306,23 @@ def logits_of(
     Raises:
         ServingError: As `DecoderSession.read`.
     """
+    session = DecoderSession(decoder, chunk=chunk, capacity=max(chunk, *map(len, rows), 1))
     found: list[torch.Tensor] = []
-    session = DecoderSession(decoder, chunk=chunk, capacity=max(map(len, rows), default=1))
-    for ids in rows:
-        first = session.read([ids[:1]], [adapter])
-        rest = session.extend([ids[1:]], keep=len(ids) - 1)[0] if len(ids) > 1 else first[:0]
-        found.append(torch.cat([first, rest]))
-        session.select([])
+    for group in _groups(rows, chunk):
+        found += session.score(group, adapter)
     return found
+
+
+def _groups(rows: Sequence[Sequence[int]], most: int) -> Iterator[list[Sequence[int]]]:
+    """Rows that have at most ``most`` tokens together, or one that has more."""
+    held: list[Sequence[int]] = []
+    for row in rows:
+        if held and sum(map(len, held)) + len(row) > most:
+            yield held
+            held = []
+        held.append(row)
+    if held:
+        yield held
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

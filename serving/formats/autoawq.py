@@ -50,7 +50,7 @@ def to_awq(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
     if weight.bits != 4 or (weight.zeros is not None and weight.zeros.is_floating_point()):
         raise ServingError(
             "AutoAWQ holds 4-bit weights with integer zero points only",
-            remedy="export to gguf or compressed-tensors, or quantize to such a grid",
+            remedy="export to gguf, or quantize to such a grid",
         )
     if weight.shape[0] % 8:
         raise ServingError(

@@ -83,17 +83,20 @@ def our_name(name: str) -> str | None:
     return f"model.layers.{parts[1]}.{_INWARD[parts[2]]}.{end}"
 
 
-def read_gguf(file: Path, *, base: str = "") -> QuantizedModel:
+def read_gguf(
+    file: Path, *, base: str = "", reader: gguf.GGUFReader | None = None
+) -> QuantizedModel:
     """Import a file; its tokenizer apart (see `write_companions`).
 
     Args:
         file: The GGUF file.
         base: What to call the model; the name in the file if empty.
+        reader: Of the file, if there is one: making one takes seconds.
 
     Raises:
         ServingError: Damaged, of another architecture, or with positions that are not understood.
     """
-    reader = open_gguf(file)
+    reader = reader or open_gguf(file)
     named = {
         our_name(tensor.name) or tensor.name: tensor
         for tensor in reader.tensors
@@ -122,8 +125,13 @@ def open_gguf(file: Path) -> gguf.GGUFReader:
         raise damaged(file, str(error)) from None
 
 
-def write_companions(file: Path, folder: Path) -> None:
+def write_companions(file: Path, folder: Path, reader: gguf.GGUFReader | None = None) -> None:
     """Write the tokenizer's files, and the metadata that exports copy, into a folder.
+
+    Args:
+        file: The GGUF file.
+        folder: Where to.
+        reader: Of the file, if there is one.
 
     Raises:
         ServingError: The tokenizer is of a kind that transformers cannot read.
@@ -137,7 +145,7 @@ def write_companions(file: Path, folder: Path) -> None:
             f"{file}: its tokenizer cannot be read: {error}", remedy="use another file"
         ) from None
     tokenizer.save_pretrained(str(folder))
-    reader = open_gguf(file)
+    reader = reader or open_gguf(file)
     writer = gguf.GGUFWriter(str(folder / GGUF_METADATA), str(_value(reader, _ARCHITECTURE)))
     _copy_metadata(reader, writer)
     _finish(writer)
