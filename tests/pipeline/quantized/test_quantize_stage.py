@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,7 +71,7 @@ def carried_out(context: StageContext) -> dict:
     return json.loads((context.work / "summary.json").read_text())
 
 
-def test_both_models_are_asked_the_same(context, small_model):
+def test_both_models_are_asked_the_same(context):
     found = context()
     summary = carried_out(found)
     rows = read_rows(found.work / "answers.jsonl")
@@ -126,7 +127,7 @@ def test_the_adapter_can_stay_beside_the_quantized_base(context, small_run):
 
 
 @pytest.mark.parametrize("base", ["merged", "separate"])
-def test_recovery_trains_on_the_quantized_weights(context, small_run, base):
+def test_recovery_trains_on_the_quantized_weights(context, base):
     found = context(base=base, recover_steps=2, recover="always", recover_rate=0.05)
     summary = carried_out(found)
     assert summary["training"]["steps"] == 2
@@ -145,39 +146,50 @@ def test_recovery_waits_for_a_gate_that_stays_shut(context):
     assert list(summary["models"]) == ["bf16", "quantized"]
 
 
-def test_a_gate_that_stays_shut_stops_nothing(context, monkeypatch):
+@pytest.fixture
+def succeeds(monkeypatch):
+    """Decide by name which model's answers are right: only those in the list."""
     from pipeline.evaluation import Judged
-
-    answers = iter(range(1000))
-    monkeypatch.setattr(Judged, "strict_success", property(lambda _self: next(answers) < 0))
-    shut = SimpleNamespace(strict_success=0.9), SimpleNamespace(strict_success=0.88)
-    assert quantize.gate(*shut, 0.02)["passed"]
-    found = quantize.gate(*shut, 0.01)
-    assert found["reasons"] == [
-        "strict success went from 90.0 % to 88.0 %, a drop of more than 1 points"
-    ]
-    assert found["drop"] == pytest.approx(0.02)
-    assert quantize.gate(*reversed(shut), 0.0)["passed"]
-
-
-def test_what_is_better_after_recovery_is_kept(context, small_run, monkeypatch):
-    """The first quantized model is made to fail, the recovered one to succeed."""
     from pipeline.quantized import measuring
 
+    names: list[str] = []
     real = measuring.measure
 
     def measure(questions, model, name):
         found = real(questions, model, name)
         for row in found.rows:
-            row.judged.__dict__["fixed"] = name != "quantized"
+            row.judged.__dict__["right"] = name in names
         return found
 
-    from pipeline.evaluation import Judged
-
     monkeypatch.setattr(measuring, "measure", measure)
-    monkeypatch.setattr(
-        Judged, "strict_success", property(lambda s: s.__dict__.get("fixed", False))
-    )
+    right = property(lambda judged: judged.__dict__.get("right", False))
+    monkeypatch.setattr(Judged, "strict_success", right)
+    return names
+
+
+def test_the_gate():
+    before, after = SimpleNamespace(strict_success=0.9), SimpleNamespace(strict_success=0.88)
+    assert quantize.gate(before, after, 0.02)["passed"]
+    found = quantize.gate(before, after, 0.01)
+    assert found["reasons"] == [
+        "strict success went from 90.0 % to 88.0 %, a drop of more than 1 points"
+    ]
+    assert found["drop"] == pytest.approx(0.02)
+    assert quantize.gate(after, before, 0.0)["passed"]
+
+
+def test_a_gate_that_stays_shut_stops_nothing(context, succeeds):
+    succeeds.append("bf16")
+    found = context()
+    summary = carried_out(found)
+    assert not summary["gate"]["passed"]
+    assert summary["gate"]["drop"] == 1.0
+    assert summary["compared"]["quantized"]["strict_success"]["lost"] == 4
+    assert (found.work / "quantized" / "model.safetensors").is_file()
+
+
+def test_what_is_better_after_recovery_is_kept(context, succeeds):
+    succeeds += ["bf16", "recovered"]
     found = context(recover_steps=1)
     summary = carried_out(found)
     assert summary["kept"] == "recovered"
@@ -240,7 +252,7 @@ def test_in_a_run(small_run, small_model, tmp_path):
     assert "Quantized" in (run / "report" / "index.html").read_text()
 
 
-def test_the_command(small_run, small_model, tmp_path, capsys):
+def test_the_command(small_run, tmp_path, capsys):
     run = shutil.copytree(small_run, tmp_path / "run")
     assert specdrive(["stage", "quantize", "--run", str(run)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -277,19 +289,14 @@ def test_the_base_can_be_quantized_but_not_twice(small_model, tmp_path):
         quantize.run(again)
 
 
-def test_no_tasks(context):
-    with pytest.raises(InputError, match=r"no tasks in test; choose others with quantize\.splits"):
-        found = context(splits=["test"], limit=1)
-        object.__setattr__(found.config.tasks, "bank", str(only_training(found.work)))
-        quantize.run(found)
-
-
-def only_training(folder: Path) -> Path:
-    file = folder / "bank.yaml"
-    file.write_text(
-        "tasks:\n  - {id: a, prompt: turn right, world: traffic_light, action: turn_right, split: train}\n"
-    )
-    return file
+def test_no_tasks(context, small_model, tmp_path):
+    bank = tmp_path / "bank.yaml"
+    task = "{id: a, prompt: turn right, world: traffic_light, action: turn_right, split: train}"
+    bank.write_text(f"tasks:\n  - {task}\n")
+    found = context()
+    config = small_config(small_model, quantize=SETTINGS, tasks={"bank": str(bank)})
+    with pytest.raises(InputError, match=r"no tasks in validation; choose others with quantize\.s"):
+        quantize.run(replace(found, config=config))
 
 
 def test_comparisons_want_the_same_questions():
