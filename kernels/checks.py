@@ -283,14 +283,16 @@ def sample(
 
 
 def _grid(group: int, k: int, activation_bits: int) -> None:
-    if group < 1 or k % group:
-        raise ValueError(f"group {group} does not divide K = {k}")
+    if group < 1 or group % 8 or k % group:
+        raise ValueError(f"group {group} does not divide K = {k} in multiples of 8")
     if activation_bits not in (8, 16):
         raise ValueError(f"activation_bits must be 16 or 8, not {activation_bits}")
 
 
 def _linear(x: torch.Tensor, blob: torch.Tensor, n: int, k: int, bias: torch.Tensor | None) -> None:
     _rows("x", x)
+    if n < 0 or k < 0:
+        raise ValueError(f"a weight cannot be [{n}, {k}]")
     if x.shape[-1] != k:
         raise ValueError(f"x must be [..., {k}], not {[*x.shape]}")
     expect("the packed weight", blob, (torch.uint8,), ("bytes",), x)

@@ -126,6 +126,9 @@ class AtomWeight:
             )
         if self.order.dtype != torch.int32 or tuple(self.order.shape) != (self.shape[1],):
             raise ValueError(f"order must be int32 [{self.shape[1]}]")
+        numbers = torch.arange(self.shape[1], dtype=torch.int32, device=self.order.device)
+        if not torch.equal(self.order.sort().values, numbers):
+            raise ValueError(f"order must hold every column from 0 to {self.shape[1] - 1} once")
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -124,7 +124,17 @@ def w4a4_linear(x: torch.Tensor, packed: PackedAtomWeight, clip: float = 0.9) ->
 
 
 def c_matrix(packed: PackedWeight) -> CMatrix:
-    """The weight as C sees it; ``packed`` must outlive the result."""
+    """The weight as C sees it; ``packed`` must outlive the result.
+
+    Raises:
+        ValueError: It does not have as many bytes as its sizes need.
+    """
+    size = _packed_bytes(packed.n, packed.k, packed.group, packed.bits, packed.zero_kind)
+    if packed.blob.numel() != size or not packed.blob.is_contiguous():
+        raise ValueError(
+            f"a packed weight [{packed.n}, {packed.k}] of {packed.bits} bits has {size} bytes "
+            f"in a row, not {packed.blob.numel()}"
+        )
     return CMatrix(
         packed.blob.data_ptr(), packed.n, packed.k, packed.group, packed.bits, packed.zero_kind
     )
@@ -173,15 +183,18 @@ def _pack(
     bits: int,
     zero_kind: int,
 ) -> PackedWeight:
-    library: Any = native()
-    library.sd_matrix_bytes.restype = ctypes.c_int64
-    size = library.sd_matrix_bytes(n, k, group, bits, zero_kind)
-    blob = _aligned(size)
-    library.sd_pack_matrix(
+    blob = _aligned(_packed_bytes(n, k, group, bits, zero_kind))
+    native().sd_pack_matrix(
         _pointer(codes), _pointer(scales), _pointer(zeros), n, k, group, bits, zero_kind,
         _pointer(blob),
     )  # fmt: skip
     return PackedWeight(blob, n, k, group, bits, zero_kind)
+
+
+def _packed_bytes(n: int, k: int, group: int, bits: int, zero_kind: int) -> int:
+    library: Any = native()
+    library.sd_matrix_bytes.restype = ctypes.c_int64
+    return library.sd_matrix_bytes(n, k, group, bits, zero_kind)
 
 
 def _aligned(size: int) -> torch.Tensor:

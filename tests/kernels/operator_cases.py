@@ -503,13 +503,34 @@ def sample_cases(draw: st.DrawFn, most_tokens: int = 3000) -> SampleCase:
     forbidden = torch.rand(m, v, generator=generator) < draw(st.sampled_from((0.0, 0.5, 0.99)))
     forbidden[:, draw(st.integers(0, v - 1))] = False
     logits = logits.masked_fill(forbidden, float("-inf")).to(draw(dtypes))
-    draws = torch.rand(m, generator=generator, dtype=torch.float64)
-    draws[::3] = draw(st.sampled_from((0.0, 0.5, 1 - 2.0**-53)))
-    temperatures = torch.tensor([0.0, 0.3, 1.0, 2.5])
+    temperature = torch.tensor([0.0, 0.3, 1.0, 2.5])[torch.randint(4, (m,), generator=generator)]
     shares = torch.tensor([1.0, 0.9, 0.5, 1e-6, 1.5])
-    return SampleCase(
-        logits,
-        draws,
-        temperatures[torch.randint(4, (m,), generator=generator)],
-        shares[torch.randint(5, (m,), generator=generator)],
-    )
+    top_p = shares[torch.randint(5, (m,), generator=generator)]
+    draws = torch.rand(m, generator=generator, dtype=torch.float64)
+    draws[::4] = draw(st.sampled_from((0.0, 0.5, 1 - 2.0**-53)))
+    beside = draw(st.sampled_from((None, 2e-5, -2e-5)))
+    for row in range(m) if beside else ():
+        draws[row], top_p[row] = _near_boundary(
+            generator, logits[row], float(temperature[row]), float(top_p[row]), beside
+        )
+    return SampleCase(logits, draws, temperature, top_p)
+
+
+def _near_boundary(
+    generator: torch.Generator,
+    logits: torch.Tensor,
+    temperature: float,
+    top_p: float,
+    beside: float,
+) -> tuple[float, float]:
+    """A draw and a share that lie just beside where the choice changes."""
+    weights = (logits.double() / (temperature or 1.0)).softmax(dim=-1)
+    if top_p < 1:
+        weights = weights.sort(descending=True).values
+        upto = weights.cumsum(dim=0)
+        kept = int((upto - weights < top_p).sum())
+        top_p = min(max(float(upto[kept - 1]) + beside, 1e-6), 0.9999)
+        weights = weights * (upto - weights < top_p)
+    chosen = int(torch.multinomial(weights, 1, generator=generator))
+    boundary = float(weights[: chosen + 1].sum() / weights.sum())
+    return min(max(boundary + beside, 0.0), 1 - 2.0**-53), top_p
