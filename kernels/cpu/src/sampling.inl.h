@@ -98,11 +98,14 @@ static int64_t select(uint64_t* keys, int64_t n, double target, double* upto) {
     const uint64_t pivot = c;
     double left = 0.0;
     int64_t at = low;
+    // Without branches: which way a key goes cannot be foreseen.
     for (int64_t i = low; i < high - 1; ++i) {
-      if (keys[i] > pivot) {
-        left += key_weight(keys[i]);
-        swap(keys[i], keys[at++]);
-      }
+      const uint64_t key = keys[i];
+      const bool greater = key > pivot;
+      keys[i] = keys[at];
+      keys[at] = key;
+      at += greater;
+      left += (double)key_weight(greater ? key : 0);
     }
     swap(keys[at], keys[high - 1]);
     const double with = base + left + key_weight(pivot);
@@ -152,7 +155,8 @@ static int64_t invert_head(const Row& row, int64_t vocabulary, const double* sum
   each_lanes(vocabulary, [&](int64_t begin, auto part) {
     if (!vec_any_nonzero(vec_choose(part.load(weights + begin), limit, one, vec_zero()))) return;
     for (int64_t i = begin; i < min64(begin + kLanes, vocabulary); ++i) {
-      if (weights[i] > bound) keys[count++] = to_key(weights[i], i);
+      keys[count] = to_key(weights[i], i);
+      count += weights[i] > bound;
     }
   });
   double kept = 0.0, upto = 0.0;
