@@ -23,7 +23,7 @@ from kernels.weights import QuantizedWeight
 
 Tensor = torch.Tensor
 
-_SCHEMAS = {
+SCHEMAS = {
     "int4_linear": "(Tensor x, Tensor blob, int n, int k, int group, int zero_kind, "
     "int activation_bits, Tensor? bias) -> Tensor",
     "int8_linear": "(Tensor x, Tensor blob, int n, int k, int group, int activation_bits, "
@@ -257,7 +257,7 @@ _IMPLEMENTATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 
 def _register() -> None:
-    for name, schema in _SCHEMAS.items():
+    for name, schema in SCHEMAS.items():
         real, fake = _IMPLEMENTATIONS[name]
         qualified = f"specdrive::{name}"
         torch.library.define(qualified, schema, tags=torch.Tag.pt2_compliant_tag)

@@ -211,6 +211,9 @@ def clear_of_ties(x: torch.Tensor, group: int, bits: int, clip: float = 1.0) -> 
 # Adapters
 
 
+Tables = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class LoraCase:
     """Arguments of ``lora_sgmv``; ``y`` is what it starts from."""
@@ -225,7 +228,7 @@ class LoraCase:
     scales: torch.Tensor
 
     @property
-    def tables(self) -> tuple[torch.Tensor, ...]:
+    def tables(self) -> Tables:
         """All arguments after ``y`` and ``x``."""
         return (
             self.pool,
@@ -508,8 +511,8 @@ def sample_cases(draw: st.DrawFn, most_tokens: int = 3000) -> SampleCase:
     top_p = shares[torch.randint(5, (m,), generator=generator)]
     draws = torch.rand(m, generator=generator, dtype=torch.float64)
     draws[::4] = draw(st.sampled_from((0.0, 0.5, 1 - 2.0**-53)))
-    beside = draw(st.sampled_from((None, 2e-5, -2e-5)))
-    for row in range(m) if beside else ():
+    beside = draw(st.sampled_from((0.0, 2e-5, -2e-5)))
+    for row in range(m if beside else 0):
         draws[row], top_p[row] = _near_boundary(
             generator, logits[row], float(temperature[row]), float(top_p[row]), beside
         )

@@ -358,10 +358,9 @@ KINDS = ("dense", "symmetric", "zero_points", "offsets", "int8")
 
 def attend(backend: Backend, case: AttentionCase, layout: Layout = "plain") -> torch.Tensor:
     """The case's attention on a back-end."""
-    tables = (backend.put(one) for one in case.tables)
-    return kernels.paged_attention(
-        backend.put(case.q, layout), moved(backend, case.cache), *tables, case.scale
-    ).cpu()
+    q, cache = backend.put(case.q, layout), moved(backend, case.cache)
+    tables, lengths, bounds = (backend.put(one) for one in case.tables)
+    return kernels.paged_attention(q, cache, tables, lengths, bounds, case.scale).cpu()
 
 
 def moved(backend: Backend, cache: KVCache) -> KVCache:
