@@ -53,8 +53,12 @@ def unpack_words(words: torch.Tensor, bits: int, columns: int) -> torch.Tensor:
     return bytes_[:, :columns]
 
 
-def to_packed(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
+def to_packed(weight: QuantizedWeight, zero_points: bool | None = None) -> dict[str, torch.Tensor]:
     """A layer's tensors; exact.
+
+    Args:
+        weight: Of 4 or 8 bits.
+        zero_points: Whether to write some though all are 8; None: if the weight has any.
 
     Raises:
         ServingError: The weight has offsets instead of integer zero points.
@@ -72,8 +76,11 @@ def to_packed(weight: QuantizedWeight) -> dict[str, torch.Tensor]:
         "weight_scale": weight.scales,
         "weight_shape": torch.tensor(weight.shape, dtype=torch.int64),
     }
-    if weight.zeros is not None:
-        parts["weight_zero_point"] = pack_words(weight.zeros.T.contiguous(), 4).T.contiguous()
+    zeros = weight.zeros
+    if zeros is None and zero_points:
+        zeros = torch.full_like(weight.scales, 8).to(torch.uint8)
+    if zeros is not None:
+        parts["weight_zero_point"] = pack_words(zeros.T.contiguous(), 4).T.contiguous()
     return parts
 
 
@@ -211,6 +218,12 @@ def write_compressed_tensors(
     tensors: dict[str, torch.Tensor] = {}
     schemes: dict[tuple[int, int, bool], list[str]] = {}
     ignored = [HEAD]
+    # Where some layers of a kind have zero points all get them: readers like few kinds.
+    shifted = {
+        (weight.bits, weight.group)
+        for weight in model.tensors.values()
+        if isinstance(weight, QuantizedWeight) and weight.zeros is not None
+    }
     for name, weight in model.tensors.items():
         if name in (EMBEDDING, HEAD) or isinstance(weight, torch.Tensor):
             full = name if isinstance(weight, torch.Tensor) else f"{name}.weight"
@@ -223,9 +236,10 @@ def write_compressed_tensors(
                 "compressed-tensors cannot hold Atom's mixed precision",
                 remedy="quantize with another method",
             )
-        scheme = (weight.bits, weight.group, weight.zeros is None)
-        schemes.setdefault(scheme, []).append(name)
-        tensors.update({f"{name}.{end}": part for end, part in to_packed(weight).items()})
+        symmetric = (weight.bits, weight.group) not in shifted
+        schemes.setdefault((weight.bits, weight.group, symmetric), []).append(name)
+        parts = to_packed(weight, zero_points=not symmetric)
+        tensors.update({f"{name}.{end}": part for end, part in parts.items()})
     if not schemes:
         raise ServingError("nothing in the model is quantized", remedy="quantize it first")
     settings = {

@@ -148,6 +148,22 @@ def test_layers_of_several_kinds(tmp_path: Path) -> None:
     assert torch.equal(back.dense(f"{second}.weight"), dense)
 
 
+def test_a_few_symmetric_layers_make_no_kind_of_their_own(tmp_path: Path) -> None:
+    model = quantized_model("llama", "zero_points")
+    name = "model.layers.1.self_attn.k_proj"
+    model.tensors[name] = random_weight(32, 64, 32)
+    write_compressed_tensors(model, tmp_path / "out")
+    stated = json.loads((tmp_path / "out/config.json").read_text())["quantization_config"]
+    (group,) = stated["config_groups"].values()
+    assert group["targets"] == ["Linear"]
+    assert group["weights"]["symmetric"] is False
+    found, wanted = read_compressed_tensors(tmp_path / "out").tensors[name], model.tensors[name]
+    assert isinstance(found, QuantizedWeight)
+    assert isinstance(wanted, QuantizedWeight)
+    assert found.zeros is None
+    assert torch.equal(found.codes, wanted.codes)
+
+
 def test_what_it_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="not offsets"):
         write_compressed_tensors(quantized_model("llama", "offsets"), tmp_path / "out")
