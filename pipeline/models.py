@@ -64,6 +64,8 @@ class LanguageModel:
         quantized: Whether the folder is a checkpoint of `serving.checkpoint`.
         activation_bits: Of the native engine: 8 quantizes activations on the fly.
         kv: How the native engine keeps keys and values.
+        source: What the native engine reads instead of the folder, if it holds the same numbers
+            in fewer bits.
     """
 
     identifier: str
@@ -76,6 +78,7 @@ class LanguageModel:
     quantized: bool = False
     activation_bits: Literal[16, 8] = 16
     kv: Literal["bf16", "int8", "int4"] = "bf16"
+    source: Path | None = None
 
     @cached_property
     def reader(self) -> Reader:
@@ -189,8 +192,8 @@ def load_model(
         raise InputError(f"no number format {dtype!r}", remedy=f"use {', '.join(_NUMBERS)}")
     if engine not in ("auto", "transformers", "native"):
         raise InputError(f"no engine {engine!r}", remedy="use 'auto', 'transformers' or 'native'")
-    if identifier == DEFAULT_MODEL:
-        source = embedded_gguf()
+    source = embedded_gguf() if identifier == DEFAULT_MODEL else None
+    if source is not None:
         content = hashlib.sha256(f"{_file_hash(source)} {_CONVERSION}".encode()).hexdigest()
         folder = _converted(source, content)
     else:
@@ -222,6 +225,7 @@ def load_model(
         quantized=quantized,
         activation_bits=activation_bits,
         kv=kv,
+        source=source if native else None,
     )
 
 

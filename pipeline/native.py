@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,14 +138,23 @@ def native_reader(model: LanguageModel) -> NativeReader:
             fit, or kernels that are not built.
     """
     with serving_errors():
-        from serving.decoder import load_decoder
+        from pipeline.models import PUBLIC_NAME
+        from serving.decoder import make_decoder
+        from serving.exchange import opened
 
         _check_kernels()
-        adapters = {} if model.adapter is None else {_ADAPTER: model.adapter}
-        decoder = load_decoder(
-            model.folder, activation_bits=model.activation_bits, kv=model.kv, adapters=adapters
-        )
-    return NativeReader(decoder, _ADAPTER if adapters else None)
+        place = model.source or model.folder
+        with opened(place) as weights:
+            if model.source is not None:
+                # Files carry names of their own; adapters know the model by its public one.
+                header = replace(weights.header, base=PUBLIC_NAME, base_hash="")
+                weights = replace(weights, header=header)
+            decoder = make_decoder(
+                weights, place, activation_bits=model.activation_bits, kv=model.kv
+            )
+        if model.adapter is not None:
+            decoder.load_adapter(_ADAPTER, model.adapter)
+    return NativeReader(decoder, _ADAPTER if model.adapter is not None else None)
 
 
 def quantized_network(model: LanguageModel) -> Any:
