@@ -22,7 +22,7 @@ Source = Literal["samples", "symbolic_repair", "model_repair"]
 Order = Literal["road", "paper_count", "weighted"]
 
 Engine = Literal["auto", "transformers", "native"]
-QuantizationMethod = Literal["rtn", "awq", "gptq", "atom"]
+QuantizationMethod = Literal["rtn", "gptq", "awq", "awq-gptq", "atom", "exact"]
 
 Simulator = Literal["highway", "sumo", "walk"]
 Feedback = Literal["formal", "simulated", "both"]
@@ -218,7 +218,9 @@ class QuantizeConfig(_Section):
         default="merged",
         description="the champion's adapter: merged into the weights first, or kept beside them",
     )
-    method: QuantizationMethod = "awq"
+    method: QuantizationMethod = Field(
+        default="awq", description="see `serving.quantization`; exact is for weights on a grid"
+    )
     bits: Literal[4, 8] = Field(default=4, description="of the layers' weights")
     group: _Positive = Field(default=64, description="weights that share a scale")
     symmetric: bool = Field(default=False, description="no zero points")

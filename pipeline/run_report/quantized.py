@@ -11,7 +11,14 @@ from pipeline.run_report.wording import points
 from verifier.errors import InputError
 from worlds.statistics import Rate
 
-METHODS = {"rtn": "round to nearest", "awq": "AWQ", "gptq": "GPTQ", "atom": "Atom"}
+METHODS = {
+    "rtn": "round to nearest",
+    "gptq": "GPTQ",
+    "awq": "AWQ",
+    "awq-gptq": "AWQ and GPTQ",
+    "atom": "Atom",
+    "exact": "taken over exactly",
+}
 _LABELS = {"bf16": "16 bits", "recovered": "with an adapter trained on it"}
 
 

@@ -60,6 +60,11 @@ def scores_view(run: RunFolder, steps: Sequence[Step]) -> RenderableType:
         lines.append(_gain(by_name["base"], by_name[champion], split))
     if chosen is not None:
         lines.append(_gate(chosen["champion"], chosen["gate"]))
+    lines += [
+        labelled("quantize", fact(step, run.path / step.folder))
+        for step in steps
+        if step.stage == "quantize" and (run.path / step.folder).is_dir()
+    ]
     seconds = stage_seconds(run, steps)
     spent = " · ".join(
         f"{stage} {duration(seconds[stage])}" for stage in (*ROUND, *ENDING) if stage in seconds

@@ -232,7 +232,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_files(context, rounded):
     assert len(rounded) == 1  # what was finished was not done again
 
 
-def test_in_a_run(small_run, small_model, tmp_path):
+def test_in_a_run(small_run, small_model, tmp_path, capsys):
     run = shutil.copytree(small_run, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.glob("*/*/manifest.json")}
     outcome = carry_out(config_of(small_model), run, resume=True)
@@ -250,6 +250,10 @@ def test_in_a_run(small_run, small_model, tmp_path):
     assert {"round-01/rank", "round-02/rank"} <= set(manifest["inputs"])
     assert "train" in manifest["config"]
     assert "Quantized" in (run / "report" / "index.html").read_text()
+    capsys.readouterr()
+    assert specdrive(["runs", "show", str(run)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "bits per weight, 0.0 % → 0.0 % correct, gate passed" in shown
 
 
 def test_the_command(small_run, tmp_path, capsys):
