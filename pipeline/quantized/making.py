@@ -15,7 +15,8 @@ from pipeline.models import LanguageModel, quiet
 from pipeline.native import serving_errors
 
 _WEIGHTS = "model.safetensors"
-_NOT_COPIED = ("*.safetensors", "*.safetensors.index.json", "*.bin*", "config.json")
+_COMPANIONS = ("*.json", "*.jinja", "*.model", "*.txt")
+_OWN = ("config.json", "model.safetensors.index.json")
 
 
 def merged(model: LanguageModel, folder: Path) -> Path:
@@ -31,10 +32,17 @@ def merged(model: LanguageModel, folder: Path) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    ignored = shutil.ignore_patterns(*_NOT_COPIED)
-    shutil.copytree(model.folder, beside, ignore=ignored, dirs_exist_ok=True)
+    from transformers import GenerationConfig
+
+    network = model.model
+    # Those of some published models are refused when they are saved; they are copied instead.
+    network.generation_config = GenerationConfig()
     with quiet():
-        model.model.save_pretrained(str(beside))
+        network.save_pretrained(str(beside))
+    (beside / "generation_config.json").unlink(missing_ok=True)
+    for file in {file for pattern in _COMPANIONS for file in model.folder.glob(pattern)}:
+        if file.name not in _OWN:
+            shutil.copyfile(file, beside / file.name)
     beside.rename(folder)
     return folder
 

@@ -253,3 +253,16 @@ def test_kernels_that_are_not_built(native, monkeypatch):
     monkeypatch.setattr(library, "native", missing)
     with pytest.raises(InputError, match="not built: run pip"):
         native_reader(dataclasses.replace(native))
+
+
+def test_a_logged_checkpoint_answers_in_mlflow(checkpoint, tmp_path):
+    from pipeline.tracking.flavour import QUANTIZED, _load_pyfunc, describe_model
+
+    logged = shutil.copytree(checkpoint, tmp_path / "logged")
+    said = {QUANTIZED: "rtn", "base_model": "gone", "prompt": "observed", "vocabulary": "driving"}
+    (logged / "MLmodel").write_text(describe_model("quantized", "m", "r", "2026", said))
+    writer = _load_pyfunc(str(logged))
+    asked = [{"prompt": "turn right at the traffic light", "world": "traffic_light"}]
+    (answer,) = writer.predict(asked, {"max_new_tokens": 3})
+    assert isinstance(answer, str)
+    assert writer._model.hash == load_model(checkpoint).hash
