@@ -8,7 +8,6 @@ namespace attention {
 
 constexpr int kChunk = 128;    // keys of one work item
 constexpr int kFewRows = 16;   // queries times heads per key head up to which contexts are split
-constexpr int kFarAhead = 64;  // most rows that are requested before their use
 constexpr int kKeys = 4;       // keys whose scores are computed together
 constexpr int kVecs = 4;       // vectors of a value row that are summed together
 #if defined(__AVX512VNNI__)
@@ -47,10 +46,11 @@ SD_INLINE bool is_split(int64_t queries, int64_t group) {
 SD_INLINE int64_t queries_per_block(int64_t group) { return max64(1, kQueries / group); }
 SD_INLINE int64_t head_blocks(int64_t group) { return ceil_div(group, kQueries); }
 
-// Pointers to the rows of keys and values at positions [begin, begin + count) of sequence b.
+// Rows of a chunk in the cache, and those of the keys that are needed after it.
 struct Rows {
-  const uint8_t* keys[kChunk + kFarAhead + kKeys];
-  const uint8_t* values[kChunk + kFarAhead + kKeys];
+  const uint8_t* keys[kChunk + kKeys];
+  const uint8_t* values[kChunk];
+  const uint8_t* next[kChunk];
 };
 
 // f(index among the positions, row of the cache, run length): positions that lie together.
@@ -79,24 +79,28 @@ static void read_params(const uint16_t* from, int64_t count, float* scales, floa
   }
 }
 
+// To the second-level cache: the first could not hold it until its use.
 SD_INLINE void prefetch_row(const uint8_t* row, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) prefetch(row + i);
+#if defined(__AVX2__)
+  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch((const char*)row + i, _MM_HINT_T1);
+#else
+  (void)row;
+  (void)bytes;
+#endif
 }
 
-// scores [ROWS, kChunk] = rows of q [ROWS, padded] times n keys.
+// scores [ROWS, kChunk] = rows of q [ROWS, padded] times n keys. Requests `prefetched` bytes of
+// each row of values.
 template <int BITS, int ROWS>
 static void score_keys(const Rows& rows, int64_t n, int64_t dim, const float* q, int64_t padded,
-                       int64_t ahead, int64_t row_bytes, float* scores) {
+                       int64_t prefetched, float* scores) {
   typedef Reader<BITS> R;
   constexpr int step = kStep<BITS>, bytes = kStepBytes<BITS>;
   const int64_t whole = dim / step, rest = dim % step;
   for (int64_t t = 0; t < n; t += kKeys) {
     const uint8_t* const* at = rows.keys + t;
-    if (ahead) {
-      for (int j = 0; j < kKeys; ++j) {
-        prefetch_row(at[j + ahead], row_bytes);
-        prefetch_row(rows.values[t + j], row_bytes);
-      }
+    if (prefetched) {
+      for (int64_t j = t; j < min64(t + kKeys, n); ++j) prefetch_row(rows.values[j], prefetched);
     }
     Vec sums[ROWS][kKeys];
     for (int r = 0; r < ROWS; ++r) {
@@ -133,9 +137,10 @@ static void score_keys(const Rows& rows, int64_t n, int64_t dim, const float* q,
 }
 
 // STEPS steps of sums [ROWS, padded], from step `at` = weights [ROWS, kChunk] times n values.
+// Requests `prefetched` bytes of each row of the next keys.
 template <int BITS, int ROWS, int STEPS, bool REST>
 static void sum_steps(const Rows& rows, int64_t n, const float* weights, int64_t at, int64_t rest,
-                      float* sums, int64_t padded) {
+                      float* sums, int64_t padded, int64_t prefetched) {
   typedef Reader<BITS> R;
   constexpr int pair = R::kPair;
   Vec total[ROWS][STEPS][pair];
@@ -146,6 +151,7 @@ static void sum_steps(const Rows& rows, int64_t n, const float* weights, int64_t
   }
   for (int64_t t = 0; t < n; ++t) {
     const uint8_t* row = rows.values[t] + at * kStepBytes<BITS>;
+    if (prefetched) prefetch_row(rows.next[t], prefetched);
     Vec w[ROWS];
     for (int r = 0; r < ROWS; ++r) w[r] = vec_set(weights[r * kChunk + t]);
     for (int s = 0; s < STEPS; ++s) {
@@ -172,17 +178,19 @@ static void sum_steps(const Rows& rows, int64_t n, const float* weights, int64_t
 
 template <int BITS, int ROWS>
 static void sum_values(const Rows& rows, int64_t n, int64_t dim, const float* weights, float* sums,
-                       int64_t padded) {
+                       int64_t padded, int64_t prefetched) {
   constexpr int steps = kVecs / Reader<BITS>::kPair, step = kStep<BITS>;
   const int64_t whole = dim / step, rest = dim % step;
   int64_t s = 0;
   for (; s + steps <= whole; s += steps) {
-    sum_steps<BITS, ROWS, steps, false>(rows, n, weights, s, 0, sums, padded);
+    sum_steps<BITS, ROWS, steps, false>(rows, n, weights, s, 0, sums, padded, s ? 0 : prefetched);
   }
   for (; s < whole; ++s) {
-    sum_steps<BITS, ROWS, 1, false>(rows, n, weights, s, 0, sums, padded);
+    sum_steps<BITS, ROWS, 1, false>(rows, n, weights, s, 0, sums, padded, s ? 0 : prefetched);
   }
-  if (rest) sum_steps<BITS, ROWS, 1, true>(rows, n, weights, s, rest, sums, padded);
+  if (rest) {
+    sum_steps<BITS, ROWS, 1, true>(rows, n, weights, s, rest, sums, padded, s ? 0 : prefetched);
+  }
 }
 
 // What one chunk of a context says to one row of queries.
@@ -234,7 +242,7 @@ SD_INLINE float* out_row(const Call& call, int64_t b, int64_t head, int64_t row)
 // Rows [row, row + ROWS) of sequence b at one key head, against positions [begin, begin + n).
 template <int BITS, int ROWS>
 static void chunk_rows(const Call& call, int64_t b, int64_t head, int64_t row, const Rows& rows,
-                       int64_t begin, int64_t n, int64_t ahead, const float* key_params,
+                       int64_t begin, int64_t n, int64_t prefetched, const float* key_params,
                        const float* value_params, int64_t context, int64_t queries, float* results) {
   const int64_t dim = call.cache.head_dim, padded = call.padded;
   alignas(64) float q[ROWS * (kMaxHeadDim + kStep<BITS>)];
@@ -246,7 +254,7 @@ static void chunk_rows(const Call& call, int64_t b, int64_t head, int64_t row, c
     const float* from = call.q + (call.indptr[b] + query) * call.ldq + h * dim;
     q_sum[r] = to_reading_order<BITS>(from, dim, padded, call.scale, q + r * padded);
   }
-  score_keys<BITS, ROWS>(rows, n, dim, q, padded, ahead, call.row_bytes, scores);
+  score_keys<BITS, ROWS>(rows, n, dim, q, padded, prefetched, scores);
   RowResult result[ROWS];
   int64_t visible[ROWS];
   bool all = true;
@@ -264,11 +272,11 @@ static void chunk_rows(const Call& call, int64_t b, int64_t head, int64_t row, c
   float* to = results ? results + row * result_size(call) : sums;
   const int64_t stride = results ? result_size(call) : padded;
   if (all) {
-    sum_values<BITS, ROWS>(rows, n, dim, scores, to, stride);
+    sum_values<BITS, ROWS>(rows, n, dim, scores, to, stride, prefetched);
   } else {
     // 0 times a value that a row may not see would be NaN if that value is.
     for (int r = 0; r < ROWS; ++r) {
-      sum_values<BITS, 1>(rows, visible[r], dim, scores + r * kChunk, to + r * stride, stride);
+      sum_values<BITS, 1>(rows, visible[r], dim, scores + r * kChunk, to + r * stride, stride, 0);
     }
   }
   for (int r = 0; r < ROWS; ++r) {
@@ -314,35 +322,57 @@ static void join_chunks(const Call& call, int64_t b, int64_t head, int64_t rows,
   }
 }
 
+// The keys of the work item that most likely follows, n of them; requests its scales and minima.
+static void find_next(const Call& call, int64_t b, int64_t head, int64_t begin, int64_t n,
+                      Rows& rows) {
+  const KVCacheView& cache = call.cache;
+  int64_t count = n;
+  if (++head == cache.kv_heads) {
+    head = 0;
+    begin += n;
+    if (begin == call.contexts[b]) {
+      ++b;
+      begin = 0;
+    }
+    const bool any = b < call.batch && call.indptr[b + 1] > call.indptr[b];
+    count = any ? min64(n, call.contexts[b] - begin) : 0;
+  }
+  each_run(call, b, head, begin, count, [&](int64_t i, int64_t row, int64_t run) {
+    const uint8_t* keys = (const uint8_t*)cache.keys + row * call.row_bytes;
+    for (int64_t j = 0; j < run; ++j) rows.next[i + j] = keys + j * call.row_bytes;
+    if (cache.bits != 16) {
+      prefetch_row((const uint8_t*)(cache.key_params + row * 2), run * 4);
+      prefetch_row((const uint8_t*)(cache.value_params + row * 2), run * 4);
+    }
+  });
+  for (int64_t i = count; i < n; ++i) rows.next[i] = rows.keys[i];
+}
+
 // One chunk of the context of sequence b at one key head, for all its rows.
 template <int BITS>
 static void chunk_item(const Call& call, int64_t b, int64_t item) {
   const KVCacheView& cache = call.cache;
   const int64_t context = call.contexts[b], queries = call.indptr[b + 1] - call.indptr[b];
   const int64_t count = queries * call.group, chunks = ceil_div(context, kChunk);
-  const int64_t head = item / chunks, chunk = item % chunks, begin = chunk * kChunk;
-  const int64_t n = min64(kChunk, context - begin);
-  const int64_t ahead = max64(8, min64(kFarAhead, 2048 / call.row_bytes));
-  const int64_t known = min64(n + ahead, context - begin);
+  // Heads of a chunk one after the other: their rows are neighbours.
+  const int64_t head = item % cache.kv_heads, chunk = item / cache.kv_heads;
+  const int64_t begin = chunk * kChunk, n = min64(kChunk, context - begin);
   Rows rows;
   alignas(64) float key_params[2 * kChunk], value_params[2 * kChunk];
-  each_run(call, b, head, begin, known, [&](int64_t i, int64_t row, int64_t run) {
+  each_run(call, b, head, begin, n, [&](int64_t i, int64_t row, int64_t run) {
     const uint8_t* keys = (const uint8_t*)cache.keys + row * call.row_bytes;
     const uint8_t* values = (const uint8_t*)cache.values + row * call.row_bytes;
     for (int64_t j = 0; j < run; ++j) {
       rows.keys[i + j] = keys + j * call.row_bytes;
       rows.values[i + j] = values + j * call.row_bytes;
     }
-    if (BITS != 16 && i < n) {
-      const int64_t own = min64(run, n - i);
-      read_params(cache.key_params + row * 2, own, key_params + i, key_params + kChunk + i);
-      read_params(cache.value_params + row * 2, own, value_params + i, value_params + kChunk + i);
+    if (BITS != 16) {
+      read_params(cache.key_params + row * 2, run, key_params + i, key_params + kChunk + i);
+      read_params(cache.value_params + row * 2, run, value_params + i, value_params + kChunk + i);
     }
   });
-  for (int64_t i = known; i < round_up(n, kKeys) + ahead; ++i) {
-    rows.keys[i] = rows.keys[known - 1];
-    rows.values[i] = rows.values[known - 1];
-  }
+  for (int64_t i = n; i < round_up(n, kKeys); ++i) rows.keys[i] = rows.keys[n - 1];
+  find_next(call, b, head, begin, n, rows);
   float* results = nullptr;
   if (chunks > 1) {
     results = call.results + call.partials[b] +
@@ -353,7 +383,7 @@ static void chunk_item(const Call& call, int64_t b, int64_t item) {
     const int64_t size = ceil_div(count - row, parts - part);
     const auto run = [&](auto rows_of) {
       chunk_rows<BITS, decltype(rows_of)::value>(call, b, head, row, rows, begin, n,
-                                                 part == 0 ? ahead : 0, key_params, value_params,
+                                                 part == 0 ? call.row_bytes : 0, key_params, value_params,
                                                  context, queries, results);
     };
     if (size == 1) run(std::integral_constant<int, 1>{});
