@@ -1,0 +1,1 @@
+"""CUDA implementations of the operations, in Triton. `import triton` must succeed."""
