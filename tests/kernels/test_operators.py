@@ -291,6 +291,30 @@ def test_gated_activation(backend: Backend, x: torch.Tensor, layout: Layout) -> 
     close(got, expected, expected.abs() * 1e-5 + 1e-12)
 
 
+@given(x=numbers(even=True), data=st.data(), bad=st.sampled_from((float("nan"), float("inf"))))
+@few
+def test_a_bad_number_spoils_its_row_or_itself(
+    backend: Backend, x: torch.Tensor, data: st.DataObject, bad: float
+) -> None:
+    rows = x.reshape(-1, x.shape[-1])
+    if not len(rows):
+        return
+    row, column = (data.draw(st.integers(0, size - 1)) for size in rows.shape)
+    weight, spoilt = backend.put(torch.ones(rows.shape[1])), rows.clone()
+    spoilt[row, column] = bad
+    others = torch.arange(len(rows)) != row
+    clean, normed = (
+        kernels.rms_norm(backend.put(one), weight, 1e-6).cpu() for one in (rows, spoilt)
+    )
+    assert torch.equal(normed[others], clean[others])
+    assert normed[row].isnan().all() if bad != bad else normed[row, column].isnan()
+    clean, gated = (kernels.silu_mul(backend.put(one)).cpu() for one in (rows, spoilt))
+    column %= gated.shape[1]
+    assert not gated[row, column].isfinite()
+    gated[row, column] = clean[row, column]
+    assert torch.equal(gated, clean)
+
+
 def test_gates_far_out(backend: Backend) -> None:
     gate = torch.tensor([-1e4, -100.0, -88.0, 88.0, 100.0, 1e4])
     x = backend.put(torch.cat([gate, torch.full((6,), 2.0)])[None])

@@ -180,7 +180,8 @@ def test_caches_lose_half_a_step(
                 own = numbers[token, head].double()
                 step = float(own.max() - own.min()) / levels
                 # Scale and minimum are rounded to 11 bits.
-                bound = 0.5 * step + (levels * step + float(own.abs().max())) * 2**-10 + 2**-20
+                rounding = levels * (step * 2**-10 + 2**-24) + float(own.abs().max()) * 2**-10
+                bound = 0.5 * step + rounding + 2**-24
                 assert float((stored[block, head, offset] - own).abs().max()) <= bound
     written = {slot for slot in slots.tolist() if slot >= 0}
     for slot in set(range(cache.blocks * cache.block_size)) - written:
