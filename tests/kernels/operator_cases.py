@@ -120,7 +120,7 @@ def linear_cases(
     bits, dtype = draw(st.sampled_from(tuple(activation_bits))), draw(dtypes)
     generator = torch.Generator().manual_seed(draw(seeds))
     weight = grid_weight(generator, n, k, group, kind)
-    x = activations(generator, draw(st.sampled_from(tuple(rows))), k, group).to(dtype)
+    x = activations(generator, draw(st.sampled_from(tuple(rows))), k, group, dtype)
     if bits == 8:
         x = clear_of_ties(x, group, 8)
     bias = torch.randn(n, generator=generator) if draw(st.booleans()) else None
@@ -144,8 +144,8 @@ def atom_cases(
         torch.randperm(low + high, generator=generator).to(torch.int32),
     )
     clip = draw(st.sampled_from((1.0, 0.9, 0.7)))
-    rows_of_x = activations(generator, draw(st.sampled_from(tuple(rows))), low + high, 32)
-    x = rows_of_x.to(draw(dtypes))[:, weight.order.long()]
+    m, dtype = draw(st.sampled_from(tuple(rows))), draw(dtypes)
+    x = activations(generator, m, low + high, 32, dtype)[:, weight.order.long()]
     x = torch.cat(
         [
             clear_of_ties(x[:, :low], low_group, 4, clip),
@@ -189,13 +189,20 @@ def grid_weight(
     return QuantizedWeight(pack_nibbles(codes), scales, zeros, 4, group)
 
 
-def activations(generator: torch.Generator, m: int, k: int, group: int) -> torch.Tensor:
-    """float32 [m, k]: groups of sizes from 1e-3 to 1e3, some of them zero."""
+def activations(
+    generator: torch.Generator,
+    m: int,
+    k: int,
+    group: int,
+    dtype: torch.dtype = torch.float32,
+) -> torch.Tensor:
+    """[m, k]: groups of sizes from 1e-3 to 1e3 (float16: 10, products must fit), some zero."""
     count = -(-k // group)
     sizes = 10 ** (6 * torch.rand(m, count, generator=generator) - 3)
     sizes *= torch.rand(m, count, generator=generator) > 0.1
     x = torch.randn(m, k, generator=generator)
-    return x * sizes.repeat_interleave(group, dim=1)[:, :k]
+    x *= sizes.repeat_interleave(group, dim=1)[:, :k]
+    return (x / 100 if dtype == torch.float16 else x).to(dtype)
 
 
 def clear_of_ties(x: torch.Tensor, group: int, bits: int, clip: float = 1.0) -> torch.Tensor:

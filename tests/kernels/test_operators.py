@@ -71,7 +71,7 @@ class Backend:
 
 BACKENDS = [Backend("cpu", level) for level in available_isas()]
 if torch.cuda.is_available():
-    BACKENDS.append(Backend("cuda", groups=(32, 64, 128), coarse=2.0**-8))
+    BACKENDS.append(Backend("cuda", groups=(32, 64, 128), fine=2.0**-14, coarse=2.0**-8))
 
 
 @pytest.fixture(params=BACKENDS, ids=str, scope="module")

@@ -44,7 +44,7 @@ def test_every_class_of_shapes(kind: str, group: int, bits: int, dtype: torch.dt
     weight = grid_weight(generator, n, k, group, kind)
     packed = kernels.pack(weight, "cuda")
     for m in (1, 8, 16, 17, 33, 65, 130, 520):
-        x = clear_of_ties(activations(generator, m, k, group).to(dtype), group, 8)
+        x = clear_of_ties(activations(generator, m, k, group, dtype), group, 8)
         case = LinearCase(x, weight, bits)
         got = linear.int4_linear(x.cuda(), packed, bits).cpu()
         case.check(got, 2.0**-14 if dtype == FULL else COARSE)
