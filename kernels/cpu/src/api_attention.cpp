@@ -87,8 +87,9 @@ SD_API int sd_paged_attention(const void* q, int64_t ldq, int64_t tokens, int32_
     const int64_t queries = (int64_t)query_indptr[b + 1] - query_indptr[b];
     const int64_t context = context_lens[b];
     if (queries < 0 || queries > context || context < 0 || context > width * cache->block_size) {
-      set_error("sequence %lld: %lld queries, a context of %lld and %lld blocks of %d", (long long)b,
-                (long long)queries, (long long)context, (long long)width, cache->block_size);
+      set_error("sequence %lld: %lld queries, a context of %lld and %lld blocks of %d",
+                (long long)b, (long long)queries, (long long)context, (long long)width,
+                cache->block_size);
       return 2;
     }
     if (queries == 0) continue;
@@ -103,7 +104,8 @@ SD_API int sd_paged_attention(const void* q, int64_t ldq, int64_t tokens, int32_
     }
   }
   const int64_t columns = (int64_t)heads * cache->head_dim;
-  const int64_t own = ops()->attention_scratch_bytes(tokens, heads, cache->head_dim, batch, longest);
+  const int64_t own =
+      ops()->attention_scratch_bytes(tokens, heads, cache->head_dim, batch, longest);
   const int64_t copy = dtype == kF32 ? 0 : round_up(tokens * columns * 4, 64);
   uint8_t* memory = (uint8_t*)scratch.get(own + 2 * copy);
   if (!memory) {
