@@ -14,7 +14,7 @@ SOURCES = Path("kernels/cpu/src")
 FLAGS = [
     "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd", "-Wall", "-Wextra",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-rtti",
-    "-Wno-maybe-uninitialized",  # GCC says it of its own AVX-512 header
+    "-Wno-maybe-uninitialized", "-Wno-uninitialized",  # GCC says so of its own AVX-512 header
 ]  # fmt: skip
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = [
