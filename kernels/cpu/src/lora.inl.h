@@ -2,6 +2,7 @@
 // whichever thread, item or block of rows its number falls in.
 // Included inside a level's namespace, after elementwise.inl.h and its vectors.
 
+// Rows of a segment that are computed together: kLoraRowBlock.
 #if defined(__AVX512VNNI__)
 SD_INLINE Vec bf16_to_vec(const uint16_t* p) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
@@ -21,6 +22,11 @@ SD_INLINE Vec bf16_to_vec(const uint16_t* p) {
 constexpr int kLoraRowBlock = 2;
 #endif
 
+// Rank rows and vectors of columns that are computed together, and how many such steps ahead
+// memory is asked for.
+constexpr int kLoraRankBlock = 4, kLoraVecs = 4;
+constexpr int kShrinkAhead = 1, kExpandAhead = 3;
+
 // The pool as numbers of one format.
 template <int DTYPE>
 struct Pool {
@@ -37,12 +43,15 @@ struct Pool {
   }
 };
 
-// Rows of a page table.
+// `count` rows of a page table. Of each, what begins at `offset` in the page `page`.
 struct PageRows {
   const int32_t* table;
-  int64_t stride;
-  int64_t count;
+  int64_t stride, count;
+  int64_t page, offset;
 };
+
+// Into the second-level cache: more requests fit than the first level can wait for.
+SD_INLINE void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 SD_INLINE Vec keep_first(Vec a, int64_t n) {
   float lanes[kLanes];
@@ -81,7 +90,7 @@ static void shrink_block(const Pool<DTYPE>& pool, const PageRows& a, int64_t k, 
     int64_t i = 0;
     for (; i + kStep <= n; i += kStep) {
       for (int j = 0; j < RANKS; ++j) {
-        for (int64_t b = 0; b < kStep * kBytes; b += 64) prefetch(next[j] + i * kBytes + b);
+        for (int64_t b = 0; b < kStep * kBytes; b += 64) prefetch_far(next[j] + i * kBytes + b);
       }
       for (int64_t l = 0; l < kStep; l += kLanes) add(i + l);
     }
@@ -106,25 +115,20 @@ static void shrink_block(const Pool<DTYPE>& pool, const PageRows& a, int64_t k, 
   }
 }
 
-// y[row, :width] += scale * sum over ranks of v[row, j] B[j, column:]; within one page of each B,
-// width at most VECS vectors.
+// y[row, :width] += scale * sum over ranks of v[row, j] B[j, ...]; width at most VECS vectors.
 template <int DTYPE, int VECS, int ROWS>
-static void expand_block(const Pool<DTYPE>& pool, const PageRows& b, int64_t column, int64_t width,
-                         const float* v, int64_t ldv, float scale, float* y, int64_t ldy,
-                         const PageRows& ahead, int64_t ahead_column) {
+static void expand_block(const Pool<DTYPE>& pool, const PageRows& b, int64_t width, const float* v,
+                         int64_t ldv, float scale, float* y, int64_t ldy, const PageRows& ahead) {
   constexpr int64_t kBytes = Pool<DTYPE>::kBytes;
-  const int64_t page = column / pool.page_size, offset = column - page * pool.page_size;
-  const int64_t ahead_page = ahead_column / pool.page_size;
-  const int64_t ahead_offset = ahead_column - ahead_page * pool.page_size;
   Vec sum[ROWS][VECS];
   for (int r = 0; r < ROWS; ++r) {
     for (int u = 0; u < VECS; ++u) sum[r][u] = vec_zero();
   }
   for (int64_t j = 0; j < b.count; ++j) {
-    const uint8_t* w = pool.at(b.table[j * b.stride + page], offset);
+    const uint8_t* w = pool.at(b.table[j * b.stride + b.page], b.offset);
     if (j < ahead.count) {
-      const uint8_t* next = pool.at(ahead.table[j * ahead.stride + ahead_page], ahead_offset);
-      for (int64_t at = 0; at < VECS * kLanes * kBytes; at += 64) prefetch(next + at);
+      const uint8_t* next = pool.at(ahead.table[j * ahead.stride + ahead.page], ahead.offset);
+      for (int64_t at = 0; at < VECS * kLanes * kBytes; at += 64) prefetch_far(next + at);
     }
     Vec weights[VECS];
     for (int u = 0; u < VECS; ++u) weights[u] = Pool<DTYPE>::load(w + u * kLanes * kBytes);
@@ -148,79 +152,101 @@ static void expand_block(const Pool<DTYPE>& pool, const PageRows& b, int64_t col
   }
 }
 
-// One item: rows [row, row + rows) of a segment and, of one target, the rank rows or the columns
-// [begin, end).
-struct LoraItem {
-  int64_t segment, row, rows, begin, end;
-  int32_t target;
-};
-
-// Items in order: by segment, block of rows, target, part of the target.
-class LoraWalk {
+// Steps of a thread through the items [first, last): of item `segment`, `target`, rows [row, row +
+// rows) the rank rows (shrink) or the columns (expand) [at, at + size). Items are in order by
+// segment, block of rows, target, part of the target.
+template <bool EXPAND>
+class LoraCursor {
  public:
-  LoraWalk(const LoraWork& work, bool expand, int64_t item) : work_(work), expand_(expand) {
-    const int64_t* first = expand ? work.expand_first : work.shrink_first;
+  int64_t segment = 0, row = 0, rows = 0, rank = 0, at = 0, size = 0;
+  int32_t target = 0;
+
+  LoraCursor(const LoraWork& work, int64_t first, int64_t last)
+      : work_(work), page_size_(work.segments.page_size), left_(last - first) {
+    const int64_t* firsts = EXPAND ? work.expand_first : work.shrink_first;
     int64_t low = 0, high = work.segments.segments;
     while (high - low > 1) {
       const int64_t middle = (low + high) / 2;
-      (first[middle] <= item ? low : high) = middle;
+      (firsts[middle] <= first ? low : high) = middle;
     }
-    enter(low);
-    int64_t left = item - first[low];
-    for (; left >= parts(); left -= parts()) skip_target();
-    begin_ = left * unit();
+    enter_segment(low);
+    int64_t skip = first - firsts[segment];
+    for (; skip >= parts(); skip -= parts()) next_target();
+    at = skip * kUnit;
+    enter_item();
   }
 
-  LoraItem item() const {
-    const int64_t begin = work_.segments.indptr[segment_], end = work_.segments.indptr[segment_ + 1];
-    const int64_t row = begin + block_ * kLoraRows;
-    return {segment_, row, min64(kLoraRows, end - row), begin_, min64(begin_ + unit(), extent()),
-            target_};
+  bool done() const { return left_ == 0; }
+
+  void advance() {
+    at += size;
+    offset_ += size;
+    if (at == end_) {
+      if (--left_ == 0) return;
+      if (at == extent()) {
+        at = 0;
+        next_target();
+      }
+      return enter_item();
+    }
+    if (offset_ == page_size_) {
+      offset_ = 0;
+      ++page_;
+    }
+    measure();
   }
 
-  void next() {
-    begin_ += unit();
-    if (begin_ < extent()) return;
-    begin_ = 0;
-    skip_target();
+  PageRows pages() const {
+    if (done()) return PageRows{};
+    const LoraTarget& t = work_.targets[target];
+    const int64_t first = work_.segments.rank_indptr[segment];
+    if (EXPAND) return {t.b_pages + first * t.b_stride, t.b_stride, rank, page_, offset_};
+    return {t.a_pages + (first + at) * t.a_stride, t.a_stride, size, 0, 0};
   }
 
  private:
-  int64_t unit() const { return expand_ ? kLoraColumns : kLoraRanks; }
-  int64_t extent() const { return expand_ ? work_.targets[target_].n : rank_; }
-  int64_t parts() const { return ceil_div(extent(), unit()); }
+  static constexpr int64_t kUnit = EXPAND ? kLoraColumns : kLoraRanks;
 
-  void enter(int64_t segment) {
+  int64_t extent() const { return EXPAND ? work_.targets[target].n : rank; }
+  int64_t parts() const { return ceil_div(extent(), kUnit); }
+
+  void enter_segment(int64_t first) {
     const LoraSegments& s = work_.segments;
-    for (segment_ = segment; segment_ < s.segments; ++segment_) {
-      rank_ = s.rank_indptr[segment_ + 1] - s.rank_indptr[segment_];
-      blocks_ = ceil_div(s.indptr[segment_ + 1] - s.indptr[segment_], kLoraRows);
-      if (rank_ > 0 && blocks_ > 0) break;
+    for (segment = first;; ++segment) {
+      rank = s.rank_indptr[segment + 1] - s.rank_indptr[segment];
+      if (rank > 0 && s.indptr[segment] < s.indptr[segment + 1]) break;
     }
-    block_ = 0;
-    target_ = 0;
+    row = s.indptr[segment];
   }
 
-  void skip_target() {
-    if (++target_ < work_.count) return;
-    target_ = 0;
-    if (++block_ == blocks_) enter(segment_ + 1);
+  void next_target() {
+    if (++target < work_.count) return;
+    target = 0;
+    row += kLoraRows;
+    if (row >= work_.segments.indptr[segment + 1]) enter_segment(segment + 1);
+  }
+
+  void enter_item() {
+    rows = min64(kLoraRows, work_.segments.indptr[segment + 1] - row);
+    end_ = min64(at + kUnit, extent());
+    page_ = at / page_size_;
+    offset_ = at - page_ * page_size_;
+    measure();
+  }
+
+  void measure() {
+    if (EXPAND) {
+      const int64_t room = min64(page_size_ - offset_, end_ - at);
+      size = room >= kLoraVecs * kLanes ? kLoraVecs * kLanes : min64(room, kLanes);
+    } else {
+      size = end_ - at >= kLoraRankBlock ? kLoraRankBlock : 1;
+    }
   }
 
   const LoraWork& work_;
-  const bool expand_;
-  int64_t segment_ = 0, rank_ = 0, block_ = 0, blocks_ = 0, begin_ = 0;
-  int32_t target_ = 0;
+  const int64_t page_size_;
+  int64_t left_, end_ = 0, page_ = 0, offset_ = 0;
 };
-
-SD_INLINE PageRows lora_pages(const LoraWork& work, const LoraItem& item, bool expand) {
-  const LoraTarget& target = work.targets[item.target];
-  const int64_t first = work.segments.rank_indptr[item.segment];
-  const int64_t rank = work.segments.rank_indptr[item.segment + 1] - first;
-  if (expand) return {target.b_pages + first * target.b_stride, target.b_stride, rank};
-  return {target.a_pages + (first + item.begin) * target.a_stride, target.a_stride,
-          item.end - item.begin};
-}
 
 template <int DTYPE, int RANKS>
 static void shrink_rows(const Pool<DTYPE>& pool, const PageRows& a, int64_t k, const float* x,
@@ -237,101 +263,67 @@ static void shrink_rows(const Pool<DTYPE>& pool, const PageRows& a, int64_t k, c
   }
 }
 
-template <int DTYPE>
-static void lora_shrink_items(const LoraWork& work, int64_t begin, int64_t end) {
-  const LoraSegments& s = work.segments;
-  const Pool<DTYPE> pool{(const uint8_t*)s.pool, s.page_size};
-  LoraWalk walk(work, false, begin);
-  LoraItem item = walk.item();
-  for (int64_t i = begin; i < end; ++i) {
-    LoraItem following{};
-    const bool last = i + 1 == end;
-    if (!last) {
-      walk.next();
-      following = walk.item();
-    }
-    const int64_t k = work.targets[item.target].k;
-    const int64_t rank = s.rank_indptr[item.segment + 1] - s.rank_indptr[item.segment];
-    float* v = work.shrunk + item.target * work.numbers + work.offsets[item.segment] +
-               (item.row - s.indptr[item.segment]) * rank + item.begin;
-    const float* x = work.x + item.row * work.ldx;
-    PageRows a = lora_pages(work, item, false);
-    while (a.count > 0) {
-      const int64_t step = a.count >= 4 ? 4 : 1;
-      PageRows ahead{a.table + step * a.stride, a.stride, a.count - step};
-      if (ahead.count == 0 && !last) ahead = lora_pages(work, following, false);
-      if (step == 4) {
-        shrink_rows<DTYPE, 4>(pool, a, k, x, work.ldx, item.rows, v, rank, ahead);
-      } else {
-        shrink_rows<DTYPE, 1>(pool, a, k, x, work.ldx, item.rows, v, rank, ahead);
-      }
-      v += step;
-      a.table += step * a.stride;
-      a.count -= step;
-    }
-    item = following;
-  }
-}
-
 template <int DTYPE, int VECS>
-static void expand_rows(const Pool<DTYPE>& pool, const PageRows& b, int64_t column, int64_t width,
-                        const float* v, int64_t ldv, float scale, float* y, int64_t ldy,
-                        int64_t rows, PageRows ahead, int64_t ahead_column) {
+static void expand_rows(const Pool<DTYPE>& pool, const PageRows& b, int64_t width, const float* v,
+                        int64_t ldv, float scale, float* y, int64_t ldy, int64_t rows,
+                        PageRows ahead) {
   int64_t row = 0;
   for (; row + kLoraRowBlock <= rows; row += kLoraRowBlock) {
-    expand_block<DTYPE, VECS, kLoraRowBlock>(pool, b, column, width, v + row * ldv, ldv, scale,
-                                             y + row * ldy, ldy, ahead, ahead_column);
+    expand_block<DTYPE, VECS, kLoraRowBlock>(pool, b, width, v + row * ldv, ldv, scale,
+                                             y + row * ldy, ldy, ahead);
     ahead.count = 0;
   }
   for (; row < rows; ++row) {
-    expand_block<DTYPE, VECS, 1>(pool, b, column, width, v + row * ldv, ldv, scale, y + row * ldy,
-                                 ldy, ahead, ahead_column);
+    expand_block<DTYPE, VECS, 1>(pool, b, width, v + row * ldv, ldv, scale, y + row * ldy, ldy,
+                                 ahead);
     ahead.count = 0;
+  }
+}
+
+// Where x A of the cursor's rows is.
+template <bool EXPAND>
+SD_INLINE float* shrunk_rows(const LoraWork& work, const LoraCursor<EXPAND>& c) {
+  return work.shrunk + c.target * work.numbers + work.offsets[c.segment] +
+         (c.row - work.segments.indptr[c.segment]) * c.rank;
+}
+
+template <int DTYPE>
+static void lora_shrink_items(const LoraWork& work, int64_t begin, int64_t end) {
+  const Pool<DTYPE> pool{(const uint8_t*)work.segments.pool, work.segments.page_size};
+  LoraCursor<false> c(work, begin, end), later = c;
+  for (int i = 0; i < kShrinkAhead && !later.done(); ++i) later.advance();
+  while (!c.done()) {
+    const int64_t k = work.targets[c.target].k;
+    const float* x = work.x + c.row * work.ldx;
+    float* v = shrunk_rows(work, c) + c.at;
+    const PageRows a = c.pages(), ahead = later.pages();
+    if (c.size == kLoraRankBlock) {
+      shrink_rows<DTYPE, kLoraRankBlock>(pool, a, k, x, work.ldx, c.rows, v, c.rank, ahead);
+    } else {
+      shrink_rows<DTYPE, 1>(pool, a, k, x, work.ldx, c.rows, v, c.rank, ahead);
+    }
+    c.advance();
+    if (!later.done()) later.advance();
   }
 }
 
 template <int DTYPE>
 static void lora_expand_items(const LoraWork& work, int64_t begin, int64_t end) {
-  constexpr int kVecs = 4;
-  const LoraSegments& s = work.segments;
-  const Pool<DTYPE> pool{(const uint8_t*)s.pool, s.page_size};
-  LoraWalk walk(work, true, begin);
-  LoraItem item = walk.item();
-  for (int64_t i = begin; i < end; ++i) {
-    LoraItem following{};
-    const bool last = i + 1 == end;
-    if (!last) {
-      walk.next();
-      following = walk.item();
+  const Pool<DTYPE> pool{(const uint8_t*)work.segments.pool, work.segments.page_size};
+  LoraCursor<true> c(work, begin, end), later = c;
+  for (int i = 0; i < kExpandAhead && !later.done(); ++i) later.advance();
+  while (!c.done()) {
+    const float* v = shrunk_rows(work, c);
+    const float scale = work.segments.scales[c.segment];
+    float* y = work.y + c.row * work.ldy + work.targets[c.target].column + c.at;
+    const PageRows b = c.pages(), ahead = later.pages();
+    if (c.size == kLoraVecs * kLanes) {
+      expand_rows<DTYPE, kLoraVecs>(pool, b, c.size, v, c.rank, scale, y, work.ldy, c.rows, ahead);
+    } else {
+      expand_rows<DTYPE, 1>(pool, b, c.size, v, c.rank, scale, y, work.ldy, c.rows, ahead);
     }
-    const PageRows b = lora_pages(work, item, true);
-    const float* v = work.shrunk + item.target * work.numbers + work.offsets[item.segment] +
-                     (item.row - s.indptr[item.segment]) * b.count;
-    float* y = work.y + item.row * work.ldy + work.targets[item.target].column;
-    const float scale = s.scales[item.segment];
-    for (int64_t column = item.begin; column < item.end;) {
-      const int64_t page_end = (column / pool.page_size + 1) * pool.page_size;
-      const int64_t room = min64(page_end, item.end) - column;
-      const int64_t width = min64(room, (room >= kVecs * kLanes ? kVecs : 1) * kLanes);
-      PageRows ahead = b;
-      int64_t ahead_column = column + width;
-      if (ahead_column == item.end) {
-        ahead.count = 0;
-        if (!last) {
-          ahead = lora_pages(work, following, true);
-          ahead_column = following.begin;
-        }
-      }
-      if (room >= kVecs * kLanes) {
-        expand_rows<DTYPE, kVecs>(pool, b, column, width, v, b.count, scale, y + column, work.ldy,
-                                  item.rows, ahead, ahead_column);
-      } else {
-        expand_rows<DTYPE, 1>(pool, b, column, width, v, b.count, scale, y + column, work.ldy,
-                              item.rows, ahead, ahead_column);
-      }
-      column += width;
-    }
-    item = following;
+    c.advance();
+    if (!later.done()) later.advance();
   }
 }
 
