@@ -185,7 +185,7 @@ def save_checkpoint(
         ServingError: The model is not whole (see `check_tensors`) or the place not writable.
     """
     check_tensors(model)
-    flat = {name: tensor.contiguous() for name, tensor in _flat(model.tensors)}
+    flat = {name: tensor.contiguous() for name, tensor in flattened(model.tensors)}
     config = {key: v for key, v in model.config.items() if key != "quantization_config"}
     header = model.header
     metadata = {
@@ -255,7 +255,7 @@ def load_checkpoint(folder: Path) -> QuantizedModel:
     if _config_hash(config) != metadata.get("config"):
         raise damaged(folder / CONFIG, "it is not the one that the weights were written with")
     try:
-        tensors = _gathered(flat)
+        tensors = gathered(flat)
     except (ValueError, TypeError) as error:
         raise damaged(file, str(error)) from None
     model = QuantizedModel(config, tensors, header, folder)
@@ -354,10 +354,11 @@ def _float_parts(weight: Weight) -> Iterator[torch.Tensor]:
         yield weight
 
 
-def _flat(tensors: Mapping[str, Weight]) -> Iterator[tuple[str, torch.Tensor]]:
+def flattened(tensors: Mapping[str, Weight]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Matrices and other tensors as the file has them: the parts of quantized ones apart."""
     for name, weight in tensors.items():
         if isinstance(weight, AtomWeight):
-            yield from _flat({f"{name}.low": weight.low, f"{name}.high": weight.high})
+            yield from flattened({f"{name}.low": weight.low, f"{name}.high": weight.high})
             yield f"{name}.order", weight.order
         elif isinstance(weight, QuantizedWeight):
             yield f"{name}.codes", weight.codes
@@ -368,8 +369,8 @@ def _flat(tensors: Mapping[str, Weight]) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, weight
 
 
-def _gathered(flat: Mapping[str, torch.Tensor]) -> dict[str, Weight]:
-    """The inverse of `_flat`."""
+def gathered(flat: Mapping[str, torch.Tensor]) -> dict[str, Weight]:
+    """The inverse of `flattened`."""
     tensors: dict[str, Weight] = {}
     for name, tensor in flat.items():
         base, _, end = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""GPTQ: columns are rounded one after the other, later ones making up for the error of earlier ones.
+"""GPTQ: columns are rounded one after the other, and the later ones make up for the earlier ones.
 
 Frantar, Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, Algorithm 1: with the Hessian H = 2 X X^T of
 a layer's squared output error and the upper Cholesky factor U of its inverse, rounding column j

@@ -91,9 +91,7 @@ def check_group(layer: str, columns: int, group: int) -> None:
         )
 
 
-def find_ranges(
-    weight: torch.Tensor, grid: Grid, shrink: torch.Tensor | float = 1.0
-) -> Ranges:
+def find_ranges(weight: torch.Tensor, grid: Grid, shrink: torch.Tensor | float = 1.0) -> Ranges:
     """The grids that span each group's weights, or a part of that span.
 
     Args:

@@ -118,7 +118,9 @@ class StageResult:
     activation: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
-def shared_scales(scales: torch.Tensor, names: tuple[str, ...], sizes: Architecture) -> torch.Tensor:
+def shared_scales(
+    scales: torch.Tensor, names: tuple[str, ...], sizes: Architecture
+) -> torch.Tensor:
     """Scales that can be folded: equal (the mean) for query heads that share a head of values."""
     if names != OUTPUT:
         return scales
@@ -172,7 +174,9 @@ def rescaled_rows(weight: QuantizedWeight, factors: torch.Tensor, name: str) -> 
     """
     scales = (weight.scales.float() * factors[:, None]).half()
     if not bool(torch.isfinite(scales).all()):
-        raise ServingError(f"scales of {name} are too large for float16", remedy="use another method")
+        raise ServingError(
+            f"scales of {name} are too large for float16", remedy="use another method"
+        )
     return replace(weight, scales=scales)
 
 
