@@ -195,7 +195,8 @@ def serving_errors() -> Iterator[None]:
     try:
         yield
     except ServingError as error:
-        raise InputError(error.message, remedy=error.remedy) from None
+        file = str(error.file) if error.file is not None else None
+        raise InputError(error.message, file=file, remedy=error.remedy) from None
     except ModuleNotFoundError as error:
         raise _not_installed(error) from None
 

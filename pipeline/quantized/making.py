@@ -7,12 +7,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters import tensor_shapes
 from pipeline.config import QuantizeConfig
 from pipeline.models import LanguageModel, quiet
 from pipeline.native import serving_errors
+from verifier.errors import InputError
+
+if TYPE_CHECKING:
+    from serving.quantization.settings import QuantizeSettings
 
 _WEIGHTS = "model.safetensors"
 _COMPANIONS = ("*.json", "*.jinja", "*.model", "*.txt")
@@ -74,23 +78,57 @@ def quantized(
     if folder.is_dir():
         return folder
     with serving_errors():
-        from serving.quantization import QuantizeSettings, quantize_model
+        from serving.quantization.model import quantize_model
+        from serving.quantization.settings import CALIBRATED
 
         quantize_model(
             dense,
             folder,
-            QuantizeSettings(
-                method=settings.method,
-                bits=settings.bits,
-                group=settings.group,
-                symmetric=settings.symmetric,
-                head_bits=settings.head_bits,
-                base=base,
-            ),
-            calibration() if settings.method != "rtn" else [],
+            quantizer_settings(settings, base),
+            calibration() if settings.method in CALIBRATED else (),
             lambda done, total: report("quantizing", done, total),
         )
     return folder
+
+
+def quantizer_settings(settings: QuantizeConfig, base: str = "") -> QuantizeSettings:
+    """A run's settings as the quantizer takes them.
+
+    Raises:
+        ServingError: They do not go together.
+    """
+    from serving.quantization.settings import QuantizeSettings
+
+    return QuantizeSettings(
+        method=settings.method,
+        bits=settings.bits,
+        group=settings.group,
+        symmetric=settings.symmetric,
+        head_bits=settings.head_bits,
+        base=base,
+    )
+
+
+def check_quantizable(model: LanguageModel, settings: QuantizeConfig) -> None:
+    """See from a model's configuration whether it can be quantized as asked.
+
+    Raises:
+        InputError: It is quantized already, its architecture is not supported, or a group does
+            not divide a layer's columns.
+    """
+    if model.quantized:
+        raise InputError(
+            "the run's model is quantized already",
+            file=model.identifier,
+            remedy="set quantize.enabled=false",
+        )
+    with serving_errors():
+        from serving.architecture import read_architecture
+        from serving.folders import read_json
+        from serving.quantization.model import check_groups
+
+        architecture = read_architecture(read_json(model.folder / "config.json"))
+        check_groups(architecture, quantizer_settings(settings))
 
 
 def sizes(dense: Path, checkpoint: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pipeline.runs.folder import (
 from pipeline.runs.plan import ROUND, Step, plan, shipped_stages
 from pipeline.runs.surroundings import outside_inputs
 from pipeline.runs.view import run_view, stage_view
+from pipeline.stages import quantize
 from verifier.errors import InputError
 
 
@@ -81,6 +82,8 @@ def carry_out(
         try:
             _admit(path, resume)
             outside = outside_inputs(config)
+            if config.quantize.enabled:
+                quantize.check(config)
             run = reconfigure(open_run(path), config) if is_run(path) else make_run(path, config)
         except InputError as error:
             raise as_input_error(error, path) or error from None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters import adapter_hash
-from pipeline.config import QuantizeConfig
+from pipeline.config import QuantizeConfig, RunConfig
 from pipeline.files import write_rows, write_text
 from pipeline.stages.context import StageContext
 from pipeline.stages.rank import PAIRS
@@ -128,6 +128,21 @@ def run(context: StageContext) -> None:
     write_text(context.work / SUMMARY, json.dumps(summary, indent=1) + "\n")
 
 
+def check(config: RunConfig) -> LanguageModel:
+    """See early whether a run's model can be quantized as its configuration says; the model.
+
+    Raises:
+        InputError: It is quantized already, its architecture is not supported, or a group does
+            not divide a layer's columns.
+    """
+    from pipeline.models import load_model
+    from pipeline.quantized.making import check_quantizable
+
+    base = load_model(config.model.name, "cpu", "float32", engine="transformers")
+    check_quantizable(base, config.quantize)
+    return base
+
+
 def gate(before: Measured, after: Measured, max_drop: float) -> dict[str, Any]:
     """``passed``, the ``reasons`` against (empty if none) and the drop of strict success."""
     drop = _drop(before, after)
@@ -141,19 +156,12 @@ def gate(before: Measured, after: Measured, max_drop: float) -> dict[str, Any]:
 
 
 def _job(context: StageContext) -> _Job:
-    from pipeline.models import load_model
     from pipeline.training.adapters import portable_name
 
     selected = context.inputs["select"]
     champion = str(load_json(selected / SELECTION)["champion"])
     adapter = selected / ADAPTER if (selected / ADAPTER).is_dir() else None
-    base = load_model(context.config.model.name, "cpu", "float32", engine="transformers")
-    if base.quantized:
-        raise InputError(
-            "the run's model is quantized already",
-            file=context.config.model.name,
-            remedy="set quantize.enabled=false",
-        )
+    base = check(context.config)
     name = portable_name(base)
     if adapter is not None and context.config.quantize.base == "merged":
         # Not the base any more: adapters of the base do not fit it.
