@@ -14,6 +14,7 @@ from kernels.triton.launch import (
     Launch,
     Target,
     ceil_div,
+    check_size,
     power_of_two,
     target_of,
 )
@@ -48,7 +49,7 @@ def attention_config(
     rows = ceil_div(tokens, sequences) * group
     if rows <= 16:
         block_m, block_s, warps, stages = 16, 32, 4, 6
-    elif target.capability >= 90:
+    elif target.warpgroups:
         block_m, block_s, warps, stages = 64, 64, 8, 4
     else:
         block_m, block_s, warps, stages = 32 if cache.bits == 4 else 64, 32, 4, 4
@@ -119,6 +120,7 @@ def paged_attention(
     q = q if q.stride(2) == 1 else q.contiguous()
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     _check(q, cache, block_tables, context_lens, query_indptr)
+    check_size(q)
     if out.numel():
         for launch in attention_launches(
             out, q, cache, block_tables, context_lens, query_indptr, scale, target_of(q), config

@@ -73,7 +73,7 @@ def rotate(q_out, k_out, q, k, positions, cosines, sines, heads, kv_heads, strid
            stride_k, stride_kh, HALF: tl.constexpr, BLOCK_H: tl.constexpr,
            BLOCK_D: tl.constexpr):  # fmt: skip
     """Rotary positions of one token's queries and keys; grid (tokens)."""
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     position = tl.load(positions + token).to(tl.int64)
     dimension = tl.arange(0, BLOCK_D)
     inside = dimension < HALF
@@ -98,7 +98,7 @@ def gated(out, gate_up, columns, stride, BLOCK: tl.constexpr):
 @triton.jit
 def gather(out, ids, table, rows, columns, stride, BLOCK: tl.constexpr):
     """Rows of a table; an id outside it gives NaN. Grid (tokens, blocks of columns)."""
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row = tl.load(ids + token).to(tl.int64)
     known = (row >= 0) & (row < rows)
@@ -111,7 +111,7 @@ def gather(out, ids, table, rows, columns, stride, BLOCK: tl.constexpr):
 def gather_codes(out, ids, codes, scales, zeros, rows, columns, groups, GROUP: tl.constexpr,
                  BITS: tl.constexpr, ZERO: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """`gather` of a quantized table [rows, columns] in its canonical form, as float32."""
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row = tl.load(ids + token).to(tl.int64)
     known = (row >= 0) & (row < rows)

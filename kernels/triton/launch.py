@@ -29,9 +29,14 @@ class Target:
     shared: int = 227 * 1024
 
     @property
+    def warpgroups(self) -> bool:
+        """Whether four warps multiply together, with their second operand in shared memory."""
+        return 90 <= self.capability < 110
+
+    @property
     def pairs(self) -> int:
         """Consecutive 16-bit values that a thread holds of a matrix operand."""
-        return 2 if 90 <= self.capability < 110 else 4
+        return 2 if self.warpgroups else 4
 
 
 @dataclass(frozen=True)
@@ -83,3 +88,16 @@ def ceil_div(number: int, by: int) -> int:
 def power_of_two(number: int) -> int:
     """The least power of two that is not below ``number``."""
     return 1 << max(0, number - 1).bit_length()
+
+
+def check_size(*tensors: torch.Tensor) -> None:
+    """Kernels count values of activations in 32 bits.
+
+    Raises:
+        ValueError: A tensor reaches over 2**31 values or more.
+    """
+    for tensor in tensors:
+        last = (size - 1 for size in tensor.shape)
+        reach = sum(step * stride for step, stride in zip(last, tensor.stride(), strict=True))
+        if reach >= 2**31 - 1:
+            raise ValueError("more than 2**31 values in one call: split the batch")

@@ -9,7 +9,14 @@ import torch
 import triton.language as tl
 
 from kernels.triton import linear_kernels
-from kernels.triton.launch import Launch, Target, ceil_div, power_of_two, target_of
+from kernels.triton.launch import (
+    Launch,
+    Target,
+    ceil_div,
+    check_size,
+    power_of_two,
+    target_of,
+)
 from kernels.triton.layout import Layout, pack_blob
 
 if TYPE_CHECKING:
@@ -66,7 +73,7 @@ def linear_config(
         block_m, block_n, warps, stages = 32, 128, 4, 4
     elif m <= 64:
         block_m, block_n, warps, stages = 64, 128, 8, 4
-    elif m < 512 or integer or target.capability < 90:
+    elif m < 512 or integer or not target.warpgroups:
         block_m, block_n, warps, stages = 128, 128, 8, 3
     else:
         block_m, block_n, warps, stages = 256, 128, 8, 3
@@ -116,6 +123,7 @@ def int4_linear(
     if activation_bits not in (8, 16):
         raise ValueError(f"activations of {activation_bits} bits are not supported (8 or 16)")
     y = torch.empty(rows.shape[0], layout.n, dtype=x.dtype, device=x.device)
+    check_size(y)
     if y.numel():
         for launch in linear_launches(
             y, rows, packed.blob, layout, activation_bits, bias, target_of(x), config
@@ -153,8 +161,7 @@ def check_rows(x: torch.Tensor, k: int) -> torch.Tensor:
     rows = x.reshape(-1, k)
     if rows.stride(-1) != 1:
         rows = rows.contiguous()
-    if rows.shape[0] * rows.stride(0) >= 2**31:
-        raise ValueError("more than 2**31 activations in one call: split the batch")
+    check_size(rows)
     return rows
 
 

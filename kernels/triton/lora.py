@@ -15,7 +15,14 @@ import torch
 import triton.language as tl
 
 from kernels.triton import lora_kernels
-from kernels.triton.launch import Launch, Target, ceil_div, power_of_two, target_of
+from kernels.triton.launch import (
+    Launch,
+    Target,
+    ceil_div,
+    check_size,
+    power_of_two,
+    target_of,
+)
 from kernels.triton.linear import TYPES
 
 MAX_RANK = 512
@@ -55,7 +62,7 @@ def lora_config(
     block_r = 16 if mean_rank <= 16 else 32
     if mean_rows <= 16:
         block_m, block_k, block_n = (8 if mean_rows <= 8 else 16), 128, 256
-        warps = 2 if block_r == 16 and target.capability < 90 else 4
+        warps = 4 if block_r == 32 or target.warpgroups else 2
     else:
         block_m, block_k, block_n, warps = 64, 64, 128, 8
     block_k, block_n = gcd(page, block_k), gcd(page, block_n)
@@ -99,6 +106,7 @@ def lora_sgmv(
     """
     x = x if x.shape[1] < 2 or x.stride(1) == 1 else x.contiguous()
     _check(y, x, pool, indptr, a_pages, b_pages, rank_indptr, scales)
+    check_size(x, y)
     if y.numel() and x.shape[1] and scales.numel() and a_pages.shape[0]:
         for launch in lora_launches(
             y, x, pool, indptr, a_pages, b_pages, rank_indptr, scales, target_of(y), config

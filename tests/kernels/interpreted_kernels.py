@@ -34,6 +34,9 @@ from operator_cases import (
     write_cases,
 )
 
+from benchmarks.gpu_bench import Bench, Plan
+from benchmarks.gpu_kernels import all_rows
+from benchmarks.gpu_timing import Device, copier
 from kernels import reference
 from kernels.packing import PackedAtomWeight
 from kernels.triton import atom, attention, elementwise, linear, lora, sampling
@@ -302,3 +305,24 @@ def test_sample_marks_rows_it_cannot_draw_from() -> None:
     got = sampling.sample(logits, draws, temperature, top_p)
     assert (got[:5] == -1).all()
     assert got[5] >= 0
+
+
+def test_the_benchmark_of_gpu_kernels_runs() -> None:
+    """What it measures is meaningless here; that answers are right is not."""
+    device = Device("cpu", cold=1, blocks=1)
+    plan = Plan(
+        shapes=((64, 192),),
+        rows=(1,),
+        lora=(48, 64),
+        ranks=(8,),
+        batches=(2,),
+        contexts=((2, 20),),
+        heads=(4, 2, 16),
+        batch=1,
+        vocabulary=100,
+        square=32,
+    )
+    rows = list(all_rows(Bench(device, plan, copier(device))))
+    assert all(row.value > 0 for row in rows)
+    for kernel in ("int4_linear", "W4A8", "int8", "w4a4", "lora", "int8", "bf16", "sample"):
+        assert any(kernel in row.what for row in rows), kernel

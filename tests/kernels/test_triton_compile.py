@@ -43,12 +43,16 @@ PLAIN = ("add_rms_norm", "write_kv int4", "sample choose")
 SHARED = {80: 164 * 1024, 90: 228 * 1024}
 """Bytes of shared memory of a processor."""
 
-CASES = [
-    (name, capability)
-    for capability in SHARED
-    for name in LIMITS
-    if capability == 90 or name != "attention prefill bf16"  # slow to compile
-]
+_AMPERE = (
+    "int4_linear M=1 g64",
+    "int4_linear M=16 g128",
+    "int4_linear W4A8 M=16 g64 zero points",
+    "int4_linear M=1024 g64",
+    "w4a4_linear M=1 g128",
+    "lora shrink 32 adapters",
+    "attention decode int4",
+)
+CASES = [(name, 90) for name in LIMITS] + [(name, 80) for name in _AMPERE]
 
 
 @cache
