@@ -19,6 +19,7 @@ COMMANDS = {
     "film": "pipeline.commands.film",
     "generate": "pipeline.commands.generate",
     "perception": "pipeline.commands.perception",
+    "quantize": "pipeline.commands.quantize",
     "rules": "pipeline.commands.rules",
     "run": "pipeline.commands.run",
     "runs": "pipeline.commands.runs",
