@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from kernels.cpu.arena import side_by_side
 from kernels.cpu.decoder import Decoder, LoraBatch, StepBatch
 from serving.adapters import AdapterStore, check_base, read_adapter
 from serving.architecture import Architecture
@@ -246,7 +247,9 @@ def make_decoder(
         )
     architecture = model.architecture
     try:
-        engine = Decoder(decoder_config(architecture), decoder_weights(model), activation_bits)
+        engine = Decoder(
+            decoder_config(architecture), side_by_side(decoder_weights(model)), activation_bits
+        )
     except (ValueError, TypeError) as error:
         if isinstance(error, ServingError):
             raise

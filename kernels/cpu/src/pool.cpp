@@ -26,6 +26,8 @@ inline void pause() {
 
 thread_local bool inside = false;
 
+// A call ends when its parts are done, whether or not every thread has taken one: a thread that
+// the system does not run holds up nobody.
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {
@@ -36,7 +38,7 @@ class Pool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       stop_.store(true);
-      epoch_.fetch_add(1);
+      offer_.store(next_call());
     }
     wake_.notify_all();
     for (auto& worker : workers_) worker.join();
@@ -48,13 +50,14 @@ class Pool {
     function_ = function;
     context_ = context;
     n_ = n;
-    part_ = max64(grain, ceil_div(n, (int64_t)threads_ * kParts));
-    next_.store(0, std::memory_order_relaxed);
-    pending_.store(threads_ - 1, std::memory_order_relaxed);
+    part_ = max64(max64(grain, 1), n / ((int64_t)threads_ * kParts));
+    const uint32_t parts = (uint32_t)ceil_div(n, part_);
+    parts_ = parts;
+    pending_.store(parts, std::memory_order_relaxed);
     {
-      // Without the lock a worker could check the epoch, miss this one and sleep.
+      // Without the lock a worker could look for an offer, miss this one and sleep.
       std::lock_guard<std::mutex> lock(mutex_);
-      epoch_.fetch_add(1, std::memory_order_release);
+      offer_.store(next_call() | parts, std::memory_order_release);
     }
     if (sleeping_.load(std::memory_order_acquire) > 0) wake_.notify_all();
     take_parts(0);
@@ -69,31 +72,39 @@ class Pool {
   }
 
  private:
+  uint64_t next_call() const { return ((offer_.load(std::memory_order_relaxed) >> 32) + 1) << 32; }
+
   void take_parts(int thread) {
     inside = true;
-    for (;;) {
-      const int64_t begin = next_.fetch_add(part_, std::memory_order_relaxed);
-      if (begin >= n_) break;
+    uint64_t offer = offer_.load(std::memory_order_acquire);
+    while ((uint32_t)offer > 0) {
+      // Success means that this call has a part left, so that it cannot end, nor what it is
+      // change, before the part is done.
+      if (!offer_.compare_exchange_weak(offer, offer - 1, std::memory_order_acquire)) continue;
+      const int64_t begin = (int64_t)(parts_ - (uint32_t)offer) * part_;
       function_(context_, begin, min64(begin + part_, n_), thread);
+      pending_.fetch_sub(1, std::memory_order_release);
+      offer = offer_.load(std::memory_order_acquire);
     }
     inside = false;
   }
 
+  bool has_work() const {
+    return (uint32_t)offer_.load(std::memory_order_acquire) > 0 || stop_.load();
+  }
+
   void work(int thread) {
-    uint64_t seen = 0;
     for (;;) {
       int spins = 0;
-      while (epoch_.load(std::memory_order_acquire) == seen && ++spins < kSpins) pause();
-      if (epoch_.load(std::memory_order_acquire) == seen) {
+      while (!has_work() && ++spins < kSpins) pause();
+      if (!has_work()) {
         std::unique_lock<std::mutex> lock(mutex_);
         sleeping_.fetch_add(1);
-        wake_.wait(lock, [&] { return epoch_.load(std::memory_order_acquire) != seen; });
+        wake_.wait(lock, [&] { return has_work(); });
         sleeping_.fetch_sub(1);
       }
-      seen = epoch_.load(std::memory_order_acquire);
       if (stop_.load()) return;
       take_parts(thread);
-      pending_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -101,15 +112,16 @@ class Pool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> epoch_{0};
   std::atomic<int> sleeping_{0};
   std::atomic<bool> stop_{false};
-  alignas(64) std::atomic<int64_t> next_{0};
-  alignas(64) std::atomic<int> pending_{0};
+  // Number of the call, and below it how many of its parts nobody has taken.
+  alignas(64) std::atomic<uint64_t> offer_{0};
+  alignas(64) std::atomic<uint32_t> pending_{0};
   RangeFunction function_ = nullptr;
   void* context_ = nullptr;
   int64_t n_ = 0;
   int64_t part_ = 1;
+  uint32_t parts_ = 0;
 };
 
 // Never destroyed: at exit its threads may already be gone.

@@ -123,14 +123,16 @@ static void quantize_row(const Matrix& w, const RowsView& v, int32_t activation_
     const float* part = x + g * w.group;
     float largest = magnitude(part, w.group);
     if (activation_bits == 4) largest *= clip;
+    const int64_t at = g * w.group;
     if (!(largest < INFINITY)) {
       finite = false;
-      largest = 0.0f;
+      memset(codes + at * v.planes, 0, (size_t)(w.group * v.planes));
+      sums[g] = 0;
+      continue;
     }
     // Below this the inverse would overflow; such numbers are zero beside anything else.
     const float inverse = largest > 1e-30f ? levels / largest : 0.0f;
     scales[g] = inverse > 0.0f ? largest / levels : 0.0f;
-    const int64_t at = g * w.group;
     if (activation_bits == 16) {
       sums[g] = quantize_planes(part, w.group, inverse, codes + at * 2);
     } else {

@@ -44,7 +44,7 @@ SD_INLINE Floats bf16_even(Codes c) { return _mm512_castsi512_ps(_mm512_slli_epi
 SD_INLINE Floats bf16_odd(Codes c) {
   return _mm512_castsi512_ps(_mm512_and_si512(c, _mm512_set1_epi32((int)0xffff0000)));
 }
-SD_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+SD_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 #elif defined(__AVX2__)
 
@@ -131,7 +131,7 @@ SD_INLINE Floats bf16_odd(Codes c) {
   return {_mm256_castsi256_ps(_mm256_and_si256(c.a, mask)),
           _mm256_castsi256_ps(_mm256_and_si256(c.b, mask))};
 }
-SD_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+SD_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 #else
 
