@@ -82,10 +82,10 @@ def stored(codes, params, place, full, slot, live, BITS: tl.constexpr, TYPE: tl.
 
 
 @triton.jit
-def look(acc, highest, weight, mine, total, start, last, position, head, keys, values, key_params,
-         value_params, table, HEADS: tl.constexpr, SIZE: tl.constexpr, WIDTH: tl.constexpr,
-         PADDED: tl.constexpr, BITS: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
-         BLOCK_S: tl.constexpr, MASKED: tl.constexpr):  # fmt: skip
+def look(acc, highest, weight, mine, total, factor, start, last, position, head, keys, values,
+         key_params, value_params, table, HEADS: tl.constexpr, SIZE: tl.constexpr,
+         WIDTH: tl.constexpr, PADDED: tl.constexpr, BITS: tl.constexpr, TYPE: tl.constexpr,
+         PRECISION: tl.constexpr, BLOCK_S: tl.constexpr, MASKED: tl.constexpr):  # fmt: skip
     """One step of the online softmax over the BLOCK_S tokens from ``start``.
 
     With MASKED some are past ``last`` or later than a row's ``position``; what they hold, NaN
@@ -106,6 +106,7 @@ def look(acc, highest, weight, mine, total, start, last, position, head, keys, v
     if BITS != 16:
         scores = scores * scale.to(tl.float32)[None, :]
         scores += total[:, None] * minimum.to(tl.float32)[None, :]
+    scores = scores * factor
     if MASKED:
         visible = (token[None, :] <= position[:, None]) & live[None, :]
         scores = tl.where(visible, scores, float("-inf"))
@@ -160,8 +161,8 @@ def attend(out, partial, statistics, q, keys, values, key_params, value_params, 
         real = (column < WIDTH)[None, :]
         place = (begin + query) * stride_token + (head * GROUP + row % GROUP) * stride_head
         mine = tl.load(q + place[:, None] + column[None, :], mask=inside[:, None] & real, other=0.0)
-        # exp(x) = 2 ** (x log2 e): both factors go into the query.
-        mine = (mine.to(tl.float32) * (scale * 1.4426950408889634)).to(TYPE)
+        mine = mine.to(TYPE)
+        factor = scale * 1.4426950408889634  # exp(x) = 2 ** (x log2 e)
         total = tl.sum(mine.to(tl.float32), axis=1)
         each = tl.cdiv(tl.cdiv(context, SPLIT), BLOCK_S) * BLOCK_S
         first = split * each
@@ -175,15 +176,15 @@ def attend(out, partial, statistics, q, keys, values, key_params, value_params, 
         table = block_tables + sequence * table_width
         for start in range(first, middle, BLOCK_S):
             acc, highest, weight = look(
-                acc, highest, weight, mine, total, start, last, position, head, keys, values,
-                key_params, value_params, table, HEADS, SIZE, WIDTH, PADDED, BITS, TYPE, PRECISION,
-                BLOCK_S, False,
+                acc, highest, weight, mine, total, factor, start, last, position, head, keys,
+                values, key_params, value_params, table, HEADS, SIZE, WIDTH, PADDED, BITS, TYPE,
+                PRECISION, BLOCK_S, False,
             )  # fmt: skip
         for start in range(tl.maximum(first, middle), last, BLOCK_S):
             acc, highest, weight = look(
-                acc, highest, weight, mine, total, start, last, position, head, keys, values,
-                key_params, value_params, table, HEADS, SIZE, WIDTH, PADDED, BITS, TYPE, PRECISION,
-                BLOCK_S, True,
+                acc, highest, weight, mine, total, factor, start, last, position, head, keys,
+                values, key_params, value_params, table, HEADS, SIZE, WIDTH, PADDED, BITS, TYPE,
+                PRECISION, BLOCK_S, True,
             )  # fmt: skip
         heads: tl.constexpr = HEADS * GROUP
         target = ((begin + query) * heads + head * GROUP + row % GROUP).to(tl.int64)

@@ -208,9 +208,7 @@ def test_attention(case: AttentionCase, blocks: int) -> None:
     if blocks:
         config = attention.AttentionConfig(16, 8, blocks, 4, 2)
     got = attention.paged_attention(case.q, case.cache, *case.tables, case.scale, config)
-    # Scaled queries are rounded to float16 where codes are multiplied in it.
-    fine = 2.0**-12 if case.q.dtype == HALF else precision(case.q.dtype)
-    case.check(got, fine)
+    case.check(got, precision(case.q.dtype))
 
 
 def test_later_values_do_not_count_whatever_they_are() -> None:
