@@ -229,7 +229,7 @@ class QuantizeConfig(_Section):
         default=128, description="texts that show which weights matter: answers and prose"
     )
     calibration_tokens: Annotated[int, Field(ge=2)] = Field(
-        default=512, description="of each of them, at most"
+        default=256, description="of each of them, at most"
     )
     activation_bits: Literal[16, 8] = Field(
         default=16, description="when it decodes: 8 quantizes activations on the fly"
