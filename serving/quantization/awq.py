@@ -99,8 +99,9 @@ def awq_stage(
 
 def scales_of(magnitude: torch.Tensor, alpha: float) -> torch.Tensor:
     """``magnitude^alpha``, with geometric middle of largest and smallest 1: float32 [K]."""
-    floor = max(float(magnitude.mean()) * SMALLEST_SHARE, torch.finfo(torch.float32).tiny)
-    scales = magnitude.clamp(min=floor) ** alpha
+    mean = float(magnitude.mean())
+    relative = magnitude / mean if mean > 0 else torch.ones_like(magnitude)
+    scales = relative.clamp(min=SMALLEST_SHARE) ** alpha
     return scales / (scales.max() * scales.min()).sqrt()
 
 

@@ -27,7 +27,7 @@ from serving.quantization.layer import DecoderLayer, rms_norm
 from serving.quantization.moments import Moments, moments_of
 from serving.quantization.settings import CALIBRATED, QuantizeSettings
 from serving.quantization.source import DenseModel
-from serving.quantization.stages import Stage, StageResult
+from serving.quantization.stages import Stage, StageResult, check_scales
 
 TOKENS = 16384
 """Calibration tokens, about, whose final hidden states are used."""
@@ -42,6 +42,16 @@ def quantize_ends(
         ServingError: Weights or final hidden states are not finite; with the method ``exact``,
             weights that lie on no grid.
     """
+    tensors = _ends(model, settings, calibration)
+    for name, weight in tensors.items():
+        if not isinstance(weight, torch.Tensor):
+            check_scales(weight, name)
+    return tensors
+
+
+def _ends(
+    model: DenseModel, settings: QuantizeSettings, calibration: Calibration
+) -> dict[str, Weight]:
     norm = model.final_norm
     names = [EMBEDDING] if model.architecture.tied else [EMBEDDING, HEAD]
     tensors: dict[str, Weight] = {f"{FINAL_NORM}.weight": norm}

@@ -23,7 +23,6 @@ from serving.errors import ServingError
 
 LEVELS = 15
 """Steps of a 4-bit grid."""
-_HALF_MAX = 65504.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,8 @@ class Ranges:
     """The grids of a matrix, one per row and group: ``scale * (code - zero)``.
 
     Attributes:
-        scale: float32 [N, K/group], each representable in float16; 0 where a group is all zeros.
+        scale: float32 [N, K/group], each representable in float16; 0 where a group is all zeros,
+            infinite where weights are too large for float16.
         zero: float32 [N, K/group], whole numbers: the code that stands for 0.
     """
 
@@ -177,4 +177,4 @@ def quantize_to_grid(
 
 def _half(scale: torch.Tensor) -> torch.Tensor:
     """Rounded to float16, but kept as float32."""
-    return scale.clamp(-_HALF_MAX, _HALF_MAX).half().float()
+    return scale.half().float()

@@ -166,18 +166,22 @@ def source_rows(
     return V, 1 / scales.view(sizes.kv_heads, -1, sizes.head_dim)[:, 0].reshape(-1)
 
 
-def rescaled_rows(weight: QuantizedWeight, factors: torch.Tensor, name: str) -> QuantizedWeight:
-    """A quantized matrix with its rows multiplied: codes stay, scales are rounded to float16.
+def rescaled_rows(weight: QuantizedWeight, factors: torch.Tensor) -> QuantizedWeight:
+    """A quantized matrix with its rows multiplied: codes stay, scales are rounded to float16."""
+    return replace(weight, scales=(weight.scales.float() * factors[:, None]).half())
+
+
+def check_scales(weight: QuantizedWeight | AtomWeight, name: str) -> None:
+    """Whether float16 could hold a matrix's scales.
 
     Raises:
-        ServingError: A scale leaves the range of float16.
+        ServingError: It could not.
     """
-    scales = (weight.scales.float() * factors[:, None]).half()
-    if not bool(torch.isfinite(scales).all()):
+    parts = (weight.low, weight.high) if isinstance(weight, AtomWeight) else (weight,)
+    if not all(bool(torch.isfinite(part.scales).all()) for part in parts):
         raise ServingError(
-            f"scales of {name} are too large for float16", remedy="use another method"
+            f"weights of {name} are too large for scales in float16", remedy="get the weights again"
         )
-    return replace(weight, scales=scales)
 
 
 def stage_inputs(

@@ -27,6 +27,7 @@ from serving.quantization.stages import (
     STAGES,
     Stage,
     StageResult,
+    check_scales,
     rescaled_rows,
     source_rows,
     stage_inputs,
@@ -94,6 +95,8 @@ def quantize_layer(
             current = [layer.after_attention(row) for row in current]
         stage = _stage(place, names, layer, current, sample)
         result = METHODS[settings.method](stage, settings)
+        for name, weight in result.weights.items():
+            check_scales(weight, stage.full_name(name))
         change += _weight_change(stage, result)
         total += sum(_squares(weight) for weight in stage.matrices.values())
         layer = _placed(layer, names, result, weights)
@@ -157,7 +160,7 @@ def _placed(
             old = weights[source]
             if not isinstance(old, QuantizedWeight):
                 raise TypeError(f"{source} cannot take scales")
-            weights[source] = rescaled_rows(old, factors, source)
+            weights[source] = rescaled_rows(old, factors)
             layer = layer.with_matrices({source: weights[source].dequantize()})
     weights.update(result.weights)
     layer = layer.with_matrices({name: w.dequantize() for name, w in result.weights.items()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from tiny_networks import correlated_inputs
@@ -55,7 +57,7 @@ def test_no_output_gets_worse_and_most_get_better(symmetric: bool, seed: int) ->
     for sweeps in (1, 2, 3):
         ranges = clip_rows(weight, gram, grid, alone, ClipSettings(sweeps=sweeps))
         errors.append(_row_errors(weight, snap(weight, ranges, grid), gram))
-    for before, after in zip(errors, errors[1:], strict=False):
+    for before, after in pairwise(errors):
         assert bool((after <= before * (1 + 1e-4)).all())
     assert float(errors[-1].sum()) < 0.7 * float(start.sum())
     assert float(errors[-1].sum()) < 0.7 * float(nearest.sum())

@@ -83,12 +83,12 @@ def test_weights_move_by_half_a_step_unless_clipped(data: st.DataObject, grid: G
 
 @settings(deadline=None, max_examples=40)
 @given(st.data(), st.sampled_from((8, 32)))
-def test_the_largest_magnitude_is_kept_on_symmetric_grids(
-    data: st.DataObject, group: int
-) -> None:
+def test_the_largest_magnitude_is_kept_on_symmetric_grids(data: st.DataObject, group: int) -> None:
     weight = data.draw(matrices(group))
     grid = Grid(4, group, symmetric=True)
-    groups, rounded = (in_groups(x, group) for x in (weight, snap(weight, find_ranges(weight, grid), grid)))
+    groups, rounded = (
+        in_groups(x, group) for x in (weight, snap(weight, find_ranges(weight, grid), grid))
+    )
     where = groups.abs().argmax(dim=-1, keepdim=True)
     largest = groups.gather(-1, where)
     assert torch.allclose(rounded.gather(-1, where), largest, rtol=2.0**-10, atol=1e-6)
@@ -102,12 +102,10 @@ def test_zeros_stay_zeros(grid: Grid) -> None:
     assert torch.equal(quantize_to_grid(torch.zeros(1, 8), grid).dequantize(), torch.zeros(1, 8))
 
 
-def test_tiny_and_huge_weights_give_finite_scales() -> None:
-    for size in (1e-9, 1e7):
-        for symmetric in (True, False):
-            weight = size * torch.randn(2, 16, generator=torch.Generator().manual_seed(1))
-            stored = quantize_to_grid(weight, Grid(4, 8, symmetric))
-            assert bool(torch.isfinite(stored.dequantize()).all())
+def test_tiny_weights_become_zeros() -> None:
+    weight = 1e-9 * torch.randn(2, 16, generator=torch.Generator().manual_seed(1))
+    for symmetric in (True, False):
+        assert not quantize_to_grid(weight, Grid(4, 8, symmetric)).dequantize().any()
 
 
 def test_groups_that_do_not_divide_name_the_layer_and_what_would_do() -> None:
