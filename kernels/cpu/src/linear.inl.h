@@ -6,11 +6,11 @@
 
 // Rows of x whose sums are held in registers together, by planes.
 #if defined(__AVX512VNNI__)
-constexpr int kMaxRows1 = 8, kMaxRows2 = 4, kWideTiles = 4, kTiles = 2;
+constexpr int kMaxRows1 = 4, kMaxRows2 = 2, kTiles = 4;
 #elif defined(__AVX2__)
-constexpr int kMaxRows1 = 4, kMaxRows2 = 2, kWideTiles = 1, kTiles = 1;
+constexpr int kMaxRows1 = 4, kMaxRows2 = 2, kTiles = 1;
 #else
-constexpr int kMaxRows1 = 2, kMaxRows2 = 2, kWideTiles = 1, kTiles = 1;
+constexpr int kMaxRows1 = 2, kMaxRows2 = 2, kTiles = 1;
 #endif
 // Rows after which the next tiles are visited: they stay in the second-level cache.
 constexpr int64_t kRowBlock = 96;
@@ -55,18 +55,21 @@ static void grid_block(const Matrix& w, const RowsView& v, int64_t row0, const u
     }
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t column = (g * blocks + b) * step * PLANES;
+      Codes first[TILES], second[TILES];
       for (int t = 0; t < TILES; ++t) {
-        const uint8_t* at = codes[t] + (g * blocks + b) * 64;
         if (ROWS <= 2) prefetch(codes[t] + ahead + b * 64);
-        const Codes c = codes_load(at);
-        const Codes first = small ? codes_low(c) : c;
-        const Codes second = small ? codes_high(c) : c;
-        for (int r = 0; r < ROWS; ++r) {
-          const int8_t* four = x[r] + column;
-          for (int p = 0; p < PLANES; ++p) {
-            sum[p][r][t] = dot<small>(sum[p][r][t], first, four + 4 * p);
-            if (small) sum[p][r][t] = dot<small>(sum[p][r][t], second, four + 4 * (PLANES + p));
-          }
+        const Codes c = codes_load(codes[t] + (g * blocks + b) * 64);
+        first[t] = small ? codes_low(c) : c;
+        second[t] = small ? codes_high(c) : c;
+      }
+      for (int r = 0; r < ROWS; ++r) {
+        for (int p = 0; p < PLANES; ++p) {
+          const int8_t* four = x[r] + column + 4 * p;
+          const Fours low = fours_load(four);
+          for (int t = 0; t < TILES; ++t) sum[p][r][t] = dot<small>(sum[p][r][t], first[t], low);
+          if (!small) continue;
+          const Fours high = fours_load(four + 4 * PLANES);
+          for (int t = 0; t < TILES; ++t) sum[p][r][t] = dot<small>(sum[p][r][t], second[t], high);
         }
       }
     }
@@ -196,9 +199,10 @@ static void block(const Matrix& w, const RowsView& v, int64_t row0, int64_t m, i
 template <int BITS, int PLANES, int ROWS>
 static void row_block(const Matrix& w, const RowsView& v, int64_t row0, int64_t m, int64_t begin,
                       int64_t end, const Output& o) {
-  constexpr int wide = ROWS <= 2 ? kWideTiles : kTiles;
   int64_t tile = begin;
-  for (; tile + wide <= end; tile += wide) block<BITS, PLANES, ROWS, wide>(w, v, row0, m, tile, o);
+  for (; tile + kTiles <= end; tile += kTiles) {
+    block<BITS, PLANES, ROWS, kTiles>(w, v, row0, m, tile, o);
+  }
   for (; tile < end; ++tile) block<BITS, PLANES, ROWS, 1>(w, v, row0, m, tile, o);
 }
 
@@ -218,11 +222,10 @@ template <int BITS, int PLANES>
 static void matrix_tiles(const Matrix& w, const RowsView& v, int64_t m, const Output& o,
                          int64_t begin, int64_t end) {
   constexpr int most = PLANES == 2 ? kMaxRows2 : kMaxRows1;
-  constexpr int64_t together = kWideTiles > kTiles ? kWideTiles : kTiles;
   for (int64_t start = 0; start < m; start += kRowBlock) {
     const int64_t stop = min64(start + kRowBlock, m);
-    for (int64_t tile = begin; tile < end; tile += together) {
-      const int64_t last = min64(tile + together, end);
+    for (int64_t tile = begin; tile < end; tile += kTiles) {
+      const int64_t last = min64(tile + kTiles, end);
       for (int64_t row = start; row < stop;) {
         // Even shares: 9 rows go as 5 and 4, not as 8 and 1.
         const int64_t rows = ceil_div(stop - row, ceil_div(stop - row, most));
@@ -262,7 +265,7 @@ static void linear_tiles(const Linear& layer, const void* rows, int64_t m, float
 static void linear_prepared(const Linear& layer, const void* rows, int64_t m, float* y,
                             int64_t ldy, bool accumulate) {
   const int64_t tiles = ceil_div(layer.main.n, kTile);
-  const int64_t unit = kWideTiles > kTiles ? kWideTiles : kTiles;
+  constexpr int64_t unit = kTiles;
   parallel_for(ceil_div(tiles, unit), 1, [&](int64_t begin, int64_t end, int) {
     linear_tiles(layer, rows, m, y, ldy, accumulate, begin * unit, min64(end * unit, tiles));
   });

@@ -14,12 +14,17 @@ SD_INLINE Codes codes_low(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8
 SD_INLINE Codes codes_high(Codes c) {
   return _mm512_and_si512(_mm512_srli_epi16(c, 4), _mm512_set1_epi8(0x0f));
 }
-// Lane += four unsigned codes times the four signed bytes at x.
-template <bool kSmall>
-SD_INLINE Ints dot(Ints sum, Codes c, const int8_t* x) {
+// Four signed bytes in every lane.
+typedef __m512i Fours;
+SD_INLINE Fours fours_load(const int8_t* x) {
   int32_t four;
   memcpy(&four, x, 4);
-  return _mm512_dpbusd_epi32(sum, c, _mm512_set1_epi32(four));
+  return _mm512_set1_epi32(four);
+}
+// Lane += four unsigned codes (small: below 16) times the four signed bytes.
+template <bool kSmall>
+SD_INLINE Ints dot(Ints sum, Codes c, Fours x) {
+  return _mm512_dpbusd_epi32(sum, c, x);
 }
 SD_INLINE Ints join_planes(Ints high, Ints low) {
   return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
@@ -75,14 +80,17 @@ SD_INLINE __m256i dot_large(__m256i sum, __m256i c, __m256i even, __m256i odd) {
   const __m256i second = _mm256_madd_epi16(_mm256_srli_epi16(c, 8), odd);
   return _mm256_add_epi32(sum, _mm256_add_epi32(first, second));
 }
-template <bool kSmall>
-SD_INLINE Ints dot(Ints sum, Codes c, const int8_t* x) {
+typedef __m256i Fours;
+SD_INLINE Fours fours_load(const int8_t* x) {
   int32_t four;
   memcpy(&four, x, 4);
-  const __m256i all = _mm256_set1_epi32(four);
-  if (kSmall) return {dot_small(sum.a, c.a, all), dot_small(sum.b, c.b, all)};
-  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8);
-  const __m256i odd = _mm256_srai_epi16(all, 8);
+  return _mm256_set1_epi32(four);
+}
+template <bool kSmall>
+SD_INLINE Ints dot(Ints sum, Codes c, Fours x) {
+  if (kSmall) return {dot_small(sum.a, c.a, x), dot_small(sum.b, c.b, x)};
+  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8);
+  const __m256i odd = _mm256_srai_epi16(x, 8);
   return {dot_large(sum.a, c.a, even, odd), dot_large(sum.b, c.b, even, odd)};
 }
 SD_INLINE Ints join_planes(Ints h, Ints l) {
@@ -145,8 +153,10 @@ SD_INLINE Ints ints_zero() { return Ints{}; }
 SD_INLINE Codes codes_load(const uint8_t* p) { Codes c; memcpy(c.v, p, 64); return c; }
 SD_INLINE Codes codes_low(Codes c) { for (int i = 0; i < 64; ++i) c.v[i] &= 0x0f; return c; }
 SD_INLINE Codes codes_high(Codes c) { for (int i = 0; i < 64; ++i) c.v[i] >>= 4; return c; }
+typedef const int8_t* Fours;
+SD_INLINE Fours fours_load(const int8_t* x) { return x; }
 template <bool kSmall>
-SD_INLINE Ints dot(Ints sum, Codes c, const int8_t* x) {
+SD_INLINE Ints dot(Ints sum, Codes c, Fours x) {
   SD_LANES {
     for (int j = 0; j < 4; ++j) sum.v[i] += (int32_t)c.v[4 * i + j] * x[j];
   }
