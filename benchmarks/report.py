@@ -38,6 +38,8 @@ def _section(content: dict[str, Any]) -> Iterator[str]:
     yield f"`make bench NAME={name}` · commit {content['commit']}, {content['date']}"
     yield f"· {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
     yield f"· {versions}\n"
+    for paragraph in content.get("about", ()):
+        yield from (paragraph, "")
     yield _COLUMNS
     yield _RULE
     notes: list[str] = []
