@@ -6,6 +6,7 @@ import torch
 from benchmarks import model_step
 from benchmarks.model_step import Plan, cases_of, compare
 from benchmarks.model_step import measure as measure_engines
+from benchmarks.model_step_files import _their_rows
 from benchmarks.model_step_tables import (
     GROUPS_8,
     LLAMA_0,
@@ -20,6 +21,8 @@ from benchmarks.model_step_tables import (
 )
 from benchmarks.model_step_work import EngineSpec, first_position, row_ids
 from benchmarks.paired import MismatchError
+from serving.architecture import read_architecture
+from serving.formats import gguf
 
 PLAN = Plan(rounds=2, steps=((1, 4), (32, 2)), few=((1, 2), (32, 1)), prompt=8)
 NAMES = (OURS_8, OURS_16, GROUPS_8, LLAMA_0, LLAMA_1, TRANSFORMERS)
@@ -98,6 +101,20 @@ def test_engines_that_predict_something_else_stop_it():
 def test_blocks_of_steps_have_the_same_middle():
     assert {first_position(steps) + steps // 2 for steps in (4, 12, 24, 48)} == {88}
     assert row_ids(3) == row_ids(3) != row_ids(4)
+
+
+def test_adapters_have_their_rows_in_the_order_of_the_layers():
+    """llama.cpp's order of the rows of queries and keys, as exported models have it."""
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    config = {"model_type": "llama", "vocab_size": 11, **sizes, **heads}
+    architecture = read_architecture(config)
+    for layer, (out, _) in architecture.linear_shapes().items():
+        b = torch.randn(out, 3)
+        exported = gguf._reordered(f"{layer}.weight", b, architecture, gguf._pairs_of_halves)
+        ours = _their_rows(layer, b, architecture)
+        assert torch.equal(ours, exported)
+        assert torch.equal(ours, b) == (layer[-6:] not in ("q_proj", "k_proj"))
 
 
 @pytest.mark.model
