@@ -20,6 +20,7 @@ COMMANDS = {
     "generate": "pipeline.commands.generate",
     "perception": "pipeline.commands.perception",
     "quantize": "pipeline.commands.quantize",
+    "quantize": "pipeline.commands.quantize",
     "rules": "pipeline.commands.rules",
     "run": "pipeline.commands.run",
     "runs": "pipeline.commands.runs",

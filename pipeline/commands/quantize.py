@@ -1,177 +1,252 @@
-"""``specdrive quantize``: a model in few bits."""
+"""``specdrive quantize``: a model's weights in few bits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands import options
-from pipeline.native import serving_errors
+from verifier.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.models import LanguageModel
-    from serving.quantization import Report
+    from serving.quantization import QuantizeSettings, Report
 
-_METHODS = ("awq", "awq-gptq", "gptq", "rtn", "atom", "exact")
+# Names of `serving.quantization.METHODS`, here so that help needs no torch; a test compares.
+METHODS = ("rtn", "gptq", "awq", "awq-gptq", "atom", "exact")
+_SHOWN = 4
 
 
 @click.command("quantize")
 @click.argument("model", default="smollm2")
 @click.option(
     "--method",
+    "-m",
+    type=click.Choice(METHODS),
     default="awq",
     show_default=True,
-    type=click.Choice(_METHODS),
-    help="exact takes over weights that lie on a 4-bit grid already.",
+    help="rtn rounds to nearest; exact takes over weights that lie on a grid already.",
 )
-@click.option("--bits", default=4, show_default=True, type=click.IntRange(4, 8), help="4 or 8.")
-@click.option("--group", default=64, show_default=True, help="Weights that share a scale.")
+@click.option("--bits", type=click.Choice(["4", "8"]), default="4", show_default=True)
 @click.option(
-    "--symmetric/--asymmetric", default=True, show_default=True, help="Without or with zero points."
+    "--group",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=8),
+    metavar="N",
+    help="Neighbouring weights that share a scale.",
+)
+@click.option(
+    "--narrow-group",
+    type=click.IntRange(min=8),
+    metavar="N",
+    help="The group of matrices that --group does not divide; by default an error.",
+)
+@click.option(
+    "--asymmetric/--symmetric",
+    default=True,
+    show_default=True,
+    help="With zero points or without.",
 )
 @click.option(
     "--head-bits",
+    type=click.Choice(["4", "8", "16"]),
     default="8",
     show_default=True,
-    type=click.Choice(["4", "8", "16"]),
-    help="Of embedding and head.",
+    help="Of the embedding and the head.",
 )
 @click.option(
-    "--adapter", type=click.Path(path_type=Path), metavar="DIR", help="Merged before quantizing."
+    "--adapter",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A LoRA adapter to merge into the weights first.",
 )
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the checkpoint goes; default: MODEL-METHOD-gGROUP here.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 @click.option(
     "--calibration-rows",
     default=128,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Texts that show which weights matter: answers to training tasks, and prose.",
+    metavar="N",
+    help="Texts that show which weights matter: half prompts with the model's own answers, half "
+    "prose.",
 )
 @click.option(
-    "--calibration-length",
-    default=256,
+    "--calibration-tokens",
+    default=512,
     show_default=True,
-    type=click.IntRange(min=16),
-    help="Tokens.",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Of each text, at most.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the calibration texts.")
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Default: MODEL-METHOD."
-)
-@click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
+@click.option("--seed", default=0, show_default=True, help="Of the calibration's texts.")
 @options.json_option
 def command(
     model: str,
     method: Any,
-    bits: int,
+    bits: str,
     group: int,
-    symmetric: bool,
+    narrow_group: int | None,
+    asymmetric: bool,
     head_bits: str,
     adapter: Path | None,
-    calibration_rows: int,
-    calibration_length: int,
-    seed: int,
     out: Path | None,
     overwrite: bool,
+    calibration_rows: int,
+    calibration_tokens: int,
+    seed: int,
     as_json: bool,
 ) -> None:
-    """Quantize MODEL (smollm2, a local folder or a Hugging Face id) into a checkpoint.
+    """Quantize MODEL: smollm2 (the default), a local folder or a Hugging Face id.
 
-    An attempt that was stopped goes on where it was when the same command is given again.
+    The result is a checkpoint for specdrive evaluate, generate and serve; specdrive convert gives
+    it other layouts. An attempt that was stopped, by whatever means, goes on where it was when the
+    same command is given again, and ends with the same bytes.
     """
     from pipeline.models import load_model
-    from pipeline.tables import progress_bar
-    from pipeline.training.adapters import portable_name
+    from pipeline.native import serving_errors
 
     with serving_errors():
-        from serving.architecture import read_architecture
-        from serving.folders import read_json
-        from serving.quantization import CALIBRATED, QuantizeSettings, quantize_model
+        from serving.quantization import CALIBRATED, QuantizeSettings
 
-        dense = load_model(model, "cpu", "float32", adapter=adapter, engine="transformers")
         settings = QuantizeSettings(
             method=method,
-            bits=bits,
+            bits=int(bits),
             group=group,
-            symmetric=symmetric,
+            symmetric=not asymmetric,
             head_bits=int(head_bits),
-            base=portable_name(dense) if adapter is None else "",
+            narrow_group=narrow_group,
         )
-        rows = (
-            _calibration(dense, calibration_rows, calibration_length, seed)
-            if method in CALIBRATED
-            else []
+    source = load_model(model, "cpu", "float32", adapter, "transformers")
+    if source.quantized:
+        raise InputError(
+            "the model is quantized already", file=model, remedy="name the original one"
         )
-        folder = out or Path(f"{Path(model).name}-{method}")
-        weights = _weights(dense)
-        parts = read_architecture(read_json(weights / "config.json")).layers + 1
-        with progress_bar("quantizing", parts) as advance:
-            report = quantize_model(
-                weights, folder, settings, rows, _steps(advance), overwrite=overwrite
-            )
+    target = out or Path(default_name(model, settings))
+    with _dense(source, target) as folder:
+        rows: Sequence[Sequence[int]] = []
+        if method in CALIBRATED:
+            rows = _calibration(folder, calibration_rows, calibration_tokens, seed)
+        report = _quantized(source, folder, target, settings, rows, overwrite)
     if as_json:
         options.print_json(report.to_json())
     else:
         _print(report)
 
 
-def _calibration(model: LanguageModel, count: int, length: int, seed: int) -> list[list[int]]:
+def default_name(model: str, settings: QuantizeSettings) -> str:
+    """``smollm2-awq-g64``."""
+    kind = "" if not settings.grid().symmetric else "-symmetric"
+    return f"{Path(model).name}-{settings.method}-g{settings.group}{kind}"
+
+
+@contextmanager
+def _dense(source: LanguageModel, target: Path) -> Iterator[Path]:
+    """The folder to quantize; with an adapter, one that is there until all is done."""
+    if source.adapter is None:
+        yield source.folder
+        return
+    from pipeline.quantized.making import merged
+
+    digest = source.hash.removeprefix("sha256:")[:16]
+    folder = target.parent / f".{target.name}.merged-{digest}"
+    for old in target.parent.glob(f".{target.name}.merged-*"):
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)
+    yield merged(source, folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _calibration(folder: Path, count: int, length: int, seed: int) -> Sequence[Sequence[int]]:
+    from pipeline.models import load_model
     from pipeline.quantized.calibration import calibration_rows
     from pipeline.tables import progress_bar
 
-    with progress_bar("sampling answers to calibrate with", (count + 1) // 2) as advance:
-        return calibration_rows(model, count, length, seed, on_answers=advance)
+    asked = load_model(folder, "cpu", engine="native")
+    with progress_bar("answers to calibrate with", (count + 1) // 2) as advance:
+        return calibration_rows(asked, count, length, seed, on_answers=advance)
 
 
-def _weights(model: LanguageModel) -> Path:
-    """The folder to quantize; one with the adapter merged is kept in the cache."""
-    from pipeline.models import cache_folder
-    from pipeline.quantized.making import merged
+def _quantized(
+    source: LanguageModel,
+    folder: Path,
+    target: Path,
+    settings: QuantizeSettings,
+    rows: Sequence[Sequence[int]],
+    overwrite: bool,
+) -> Report:
+    from dataclasses import replace
 
-    if model.adapter is None:
-        return model.folder
-    return merged(model, cache_folder() / "merged" / model.hash.removeprefix("sha256:")[:16])
+    from pipeline.native import serving_errors
+    from pipeline.tables import progress_bar
+    from pipeline.training.adapters import portable_name
+    from serving.architecture import read_architecture
+    from serving.folders import CONFIG, read_json
+    from serving.quantization import quantize_model
 
+    name = portable_name(source)
+    if source.adapter is not None:
+        name = f"{name.rpartition('/')[2]}-{source.adapter.name}"
+    with serving_errors():
+        parts = read_architecture(read_json(folder / CONFIG)).layers + 1
+        with progress_bar(f"quantizing ({settings.method})", parts) as advance:
+            done = 0
 
-def _steps(advance: Callable[[int], None]) -> Callable[[int, int], None]:
-    """The quantizer's progress (done, total) as steps of a bar."""
-    shown = 0
+            def progress(finished: int, _total: int) -> None:
+                nonlocal done
+                advance(finished - done)
+                done = finished
 
-    def progress(done: int, _total: int) -> None:
-        nonlocal shown
-        advance(done - shown)
-        shown = done
-
-    return progress
+            return quantize_model(
+                folder, target, replace(settings, base=name), rows, progress, overwrite=overwrite
+            )
 
 
 def _print(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("layer", "weights", "output", "chosen", "seconds"):
-        table.add_column(heading, justify="left" if heading in ("layer", "chosen") else "right")
-    for layer in report.layers:
-        output = "" if layer.output_error is None else f"{100 * layer.output_error:.2f} %"
+    from pipeline.tables import make_console, plain_table
+
+    console = make_console()
+    table = plain_table("layer", "weights changed by", "outputs changed by", "chosen")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    layers = sorted(report.layers, key=lambda x: -(x.output_error or x.weight_error))
+    for layer in layers[:_SHOWN]:
         table.add_row(
-            layer.name.removeprefix("model."),
-            f"{100 * layer.weight_error:.2f} %",
-            output,
-            "  ".join(f"{names}: {choice}" for names, choice in layer.choices.items() if choice),
-            f"{layer.seconds:.1f}",
+            layer.name.removeprefix("model.layers."),
+            _percent(layer.weight_error),
+            _percent(layer.output_error),
+            "; ".join(f"{names}: {choice}" for names, choice in layer.choices.items()),
         )
-    console = Console()
-    console.print(table)
+    settings = report.settings
     console.print(
-        "Errors are squared changes relative to squares: of the weights, and of what a layer adds.",
-        style="dim",
+        f"{report.folder}: {settings.method}, {report.bits_per_weight:.2f} bits per weight "
+        f"({report.layer_bits_per_weight:.2f} in the layers, {settings.head_bits} bits in the "
+        f"head), {report.bytes / 1e6:.1f} MB, {report.seconds:.0f} s"
     )
-    how = report.settings
-    console.print(
-        f"{report.folder}: {how.method}, groups of {how.group}, "
-        f"{report.bits_per_weight:.2f} bits per weight ({report.layer_bits_per_weight:.2f} in the "
-        f"layers), {report.bytes / 1e6:.1f} MB, {report.seconds:.0f} s"
-    )
+    if layers:
+        outputs = [layer.output_error for layer in layers if layer.output_error is not None]
+        mean = f", of outputs by {_percent(sum(outputs) / len(outputs))}" if outputs else ""
+        weights = sum(layer.weight_error for layer in layers) / len(layers)
+        console.print(
+            f"Squares of weights changed by {_percent(weights)} in the mean of the "
+            f"{len(layers)} layers{mean}; most in"
+        )
+        console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _percent(share: float | None) -> str:
+    return f"{100 * share:.2f} %" if share is not None else "–"

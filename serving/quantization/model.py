@@ -91,13 +91,14 @@ def quantize_model(
         header = describe(settings.method, tensors, settings.base, settings.base_hash, **notes)
         result = QuantizedModel(dict(model.config), tensors, header, model_folder)
         save_checkpoint(out_folder, result, companions=model_folder, overwrite=overwrite)
-    ends = (EMBEDDING, HEAD)
     return Report(
         folder=out_folder,
         settings=settings,
         layers=tuple(reports),
         bits_per_weight=_bits(list(tensors.values())),
-        layer_bits_per_weight=_bits([w for name, w in tensors.items() if name not in ends]),
+        layer_bits_per_weight=_bits(
+            [w for name, w in tensors.items() if not name.startswith((EMBEDDING, HEAD))]
+        ),
         bytes=(out_folder / WEIGHTS).stat().st_size,
         calibration_tokens=rows.tokens,
         seconds=time.perf_counter() - began,

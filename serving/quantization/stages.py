@@ -11,6 +11,7 @@ factor, so that the values' rows can take it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ from serving.quantization.layer import (
     Q,
     V,
 )
-from serving.quantization.moments import Moments
+from serving.quantization.moments import Moments, not_finite, token_weights
 
 ATTENTION, OUTPUT, GATED, LAST = (Q, K, V), (O,), (GATE, UP), (DOWN,)
 STAGES = (ATTENTION, OUTPUT, GATED, LAST)
@@ -50,8 +51,8 @@ class Stage:
         names: One of `STAGES`.
         layer: The layer; earlier stages are quantized in it already.
         moments: Of the stage's inputs.
-        sample: Some texts' inputs of the block that the stage is in, [T, hidden] each: what its
-            norm puts out. Only stages of several maps have them.
+        sample: Some texts' hidden states [T, hidden] that enter the block that the stage is in.
+            Only stages of several maps need them.
     """
 
     place: str
@@ -73,8 +74,10 @@ class Stage:
         """How much other weights in place of these change the outputs.
 
         For queries, keys and values the mean squared change of the attention block's output, for
-        gate and up that of the MLP's, on `sample`; for a single map that of its own output over
-        all calibration tokens. Weights are to be given for unscaled inputs.
+        gate and up that of the MLP's, on `sample`, tokens weighted by
+        `serving.quantization.moments.token_weights` of the states that leave the block; for a
+        single map that of its own output over all calibration tokens, weighted as `moments` are.
+        Weights are to be given for unscaled inputs.
         """
         if len(self.names) == 1:
             (name,) = self.names
@@ -85,15 +88,20 @@ class Stage:
                 return float(((change @ gram) * change).sum()) / len(weight)
 
             return own
-        wanted = [self._block(self.layer, x) for x in self.sample]
+        norm = INPUT_NORM if self.names == ATTENTION else POST_NORM
+        inputs = [self.layer.normed(hidden, norm) for hidden in self.sample]
+        wanted = [self._block(self.layer, x) for x in inputs]
+        weights = [token_weights(h + y) for h, y in zip(self.sample, wanted, strict=True)]
+        total = sum(float(weight.sum(dtype=torch.float64)) for weight in weights)
+        if not 0 < total < math.inf:
+            raise not_finite(f"states that leave {self.full_name(self.names[0])}'s block")
 
         def of_block(matrices: Matrices) -> float:
-            changed = self.layer.with_matrices(matrices)
-            total, count = 0.0, 0
-            for x, y in zip(self.sample, wanted, strict=True):
-                total += float((self._block(changed, x) - y).square().sum(dtype=torch.float64))
-                count += y.numel()
-            return total / count
+            changed, error = self.layer.with_matrices(matrices), 0.0
+            for x, y, weight in zip(inputs, wanted, weights, strict=True):
+                squares = (self._block(changed, x) - y).square().mean(dim=-1)
+                error += float((squares * weight).sum(dtype=torch.float64))
+            return error / total
 
         return of_block
 
@@ -203,3 +211,18 @@ def stage_inputs(
         elif names == LAST:
             x = layer.gated(x)
         yield x
+
+
+def weighted_inputs(
+    layer: DecoderLayer, names: tuple[str, ...], hidden: Sequence[torch.Tensor]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """As `stage_inputs`, with the weights of the tokens.
+
+    What goes through a single map is added to the hidden states, whose size then tells; inputs of
+    the other stages come out of a norm and count alike.
+    """
+    for text, x in zip(hidden, stage_inputs(layer, names, hidden), strict=True):
+        if len(names) == 1:
+            yield x, token_weights(text + layer.project(names[0], x))
+        else:
+            yield x, torch.ones(len(x))

@@ -10,17 +10,15 @@ from functools import partial
 import torch
 
 from kernels.weights import AtomWeight, QuantizedWeight
-from serving.errors import ServingError
 from serving.quantization.atom import atom_stage
 from serving.quantization.awq import awq_stage
 from serving.quantization.gptq import gptq_stage
-from serving.quantization.layer import INPUT_NORM, POST_NORM, DecoderLayer
-from serving.quantization.moments import Moments, moments_of
+from serving.quantization.layer import DecoderLayer
+from serving.quantization.moments import Moments, moments_of, not_finite
 from serving.quantization.report import LayerReport
 from serving.quantization.rtn import exact_stage, rtn_stage
 from serving.quantization.settings import Method, QuantizeSettings
 from serving.quantization.stages import (
-    ATTENTION,
     GATED,
     LAST,
     OUTPUT,
@@ -32,6 +30,7 @@ from serving.quantization.stages import (
     source_rows,
     stage_inputs,
     unfold_inputs,
+    weighted_inputs,
 )
 
 METHODS: dict[Method, Callable[[Stage, QuantizeSettings], StageResult]] = {
@@ -43,6 +42,9 @@ METHODS: dict[Method, Callable[[Stage, QuantizeSettings], StageResult]] = {
     "atom": atom_stage,
 }
 """What each method does with a stage."""
+
+WEIGHTED: tuple[Method, ...] = ("awq", "awq-gptq")
+"""Methods in which tokens count by what an error in them does to the next layer."""
 
 Quantized = dict[str, QuantizedWeight | AtomWeight]
 
@@ -93,7 +95,7 @@ def quantize_layer(
     for names in STAGES:
         if names == GATED:
             current = [layer.after_attention(row) for row in current]
-        stage = _stage(place, names, layer, current, sample)
+        stage = _stage(place, names, layer, current, sample, settings.method in WEIGHTED)
         result = METHODS[settings.method](stage, settings)
         for name, weight in result.weights.items():
             check_scales(weight, stage.full_name(name))
@@ -107,10 +109,7 @@ def quantize_layer(
     current = [layer.after_mlp(row) for row in current]
     for row in current:
         if not bool(torch.isfinite(row).all()):
-            raise ServingError(
-                f"what comes out of {place} is not finite on the calibration rows",
-                remedy="check the model: it may be damaged, or overflow on this text",
-            )
+            raise not_finite(f"outputs of {place}")
     report = LayerReport(
         name=place,
         weight_error=change / total if total > 0 else 0.0,
@@ -138,14 +137,14 @@ def _stage(
     layer: DecoderLayer,
     hidden: Sequence[torch.Tensor],
     sample: Sequence[int],
+    weighted: bool,
 ) -> Stage:
     if not hidden:
         columns = layer.matrix(names[0]).shape[1]
         return Stage(place, names, layer, Moments(torch.eye(columns), torch.ones(columns), 0))
-    moments = moments_of(stage_inputs(layer, names, hidden), f"{place}.{names[0]}")
-    norm = {ATTENTION: INPUT_NORM, GATED: POST_NORM}.get(names)
-    inputs = [layer.normed(hidden[i], norm) for i in sample] if norm is not None else []
-    return Stage(place, names, layer, moments, inputs)
+    inputs = (weighted_inputs if weighted else stage_inputs)(layer, names, hidden)
+    moments = moments_of(inputs, f"{place}.{names[0]}")
+    return Stage(place, names, layer, moments, [hidden[i] for i in sample])
 
 
 def _placed(

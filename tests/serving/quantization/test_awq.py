@@ -14,16 +14,15 @@ from serving.quantization.moments import moments_of
 from serving.quantization.rtn import rtn_stage
 from serving.quantization.settings import QuantizeSettings
 from serving.quantization.source import open_dense
-from serving.quantization.stages import STAGES, Matrices, Stage, StageResult, stage_inputs
+from serving.quantization.stages import STAGES, Matrices, Stage, StageResult, weighted_inputs
 
 
 def _stage(folder: Path, names: tuple[str, ...], kind: str = "llama", seed: int = 0) -> Stage:
     model = open_dense(save_network(folder, kind, seed))
     layer = model.layer(1)
     hidden = [model.embedding[torch.tensor(row)] for row in token_rows(8)]
-    inputs = list(stage_inputs(layer, names, hidden))
-    sample = inputs if len(names) > 1 else ()
-    return Stage("model.layers.1", names, layer, moments_of(inputs, "x"), sample)
+    moments = moments_of(weighted_inputs(layer, names, hidden), "x")
+    return Stage("model.layers.1", names, layer, moments, hidden)
 
 
 def _error(stage: Stage, result: StageResult) -> float:

@@ -9,6 +9,7 @@ import torch
 from tiny_networks import KINDS, make_network, save_network, token_rows
 
 from serving.architecture import FINAL_NORM
+from serving.errors import ServingError
 from serving.quantization.grid import Grid, quantize_to_grid
 from serving.quantization.layer import DOWN, UP, O, V, rms_norm
 from serving.quantization.moments import moments_of
@@ -20,6 +21,7 @@ from serving.quantization.stages import (
     rescaled_rows,
     shared_scales,
     stage_inputs,
+    weighted_inputs,
 )
 
 
@@ -87,22 +89,46 @@ def test_errors_of_a_stage_are_those_of_its_block(tmp_path: Path, names: tuple[s
     model = open_dense(save_network(tmp_path, "qwen2"))
     layer = model.layer(0)
     hidden = [model.embedding[torch.tensor(row)] for row in token_rows(3)]
+    hidden[0][0] *= 300  # a token whose states are much larger than the others'
     inputs = list(stage_inputs(layer, names, hidden))
-    stage = Stage("l", names, layer, moments_of(inputs, "l"), inputs if len(names) > 1 else ())
+    moments = moments_of(weighted_inputs(layer, names, hidden), "l")
+    stage = Stage("l", names, layer, moments, hidden)
     error = stage.error()
     assert error(stage.matrices) == 0
     draw = torch.Generator().manual_seed(1)
     changed = {n: w + 0.1 * torch.randn(w.shape, generator=draw) for n, w in stage.matrices.items()}
     other = layer.with_matrices(changed)
-    if names in ((O,), (DOWN,)):
-        pairs = [(layer.project(names[0], x), other.project(names[0], x)) for x in inputs]
-    elif V in names:
-        pairs = [(layer.attention_block(x), other.attention_block(x)) for x in inputs]
-    else:
-        assert UP in names
-        pairs = [(layer.mlp_block(x), other.mlp_block(x)) for x in inputs]
-    squares = torch.cat([(a - b).square().flatten() for a, b in pairs])
-    assert error(changed) == pytest.approx(float(squares.mean()), rel=1e-3)
+    squares, weights = [], []
+    for x, state in zip(inputs, hidden, strict=True):
+        if names in ((O,), (DOWN,)):
+            before, after = layer.project(names[0], x), other.project(names[0], x)
+        elif V in names:
+            before, after = layer.attention_block(x), other.attention_block(x)
+        else:
+            assert UP in names
+            before, after = layer.mlp_block(x), other.mlp_block(x)
+        squares.append((after - before).square().mean(dim=1))
+        weights.append(1 / (state + before).square().mean(dim=1))
+    wanted = (torch.cat(squares) * torch.cat(weights)).sum() / torch.cat(weights).sum()
+    assert error(changed) == pytest.approx(float(wanted), rel=1e-3)
+
+
+def test_moments_are_weighted_means() -> None:
+    x, weights = torch.randn(7, 4), torch.rand(7)
+    found = moments_of([(x[:3], weights[:3]), (x[3:], weights[3:])], "l")
+    share = weights / weights.sum()
+    assert torch.allclose(found.gram, x.T @ (x * share[:, None]), atol=1e-5)
+    assert torch.allclose(found.magnitude, (x.abs() * share[:, None]).sum(dim=0), atol=1e-5)
+    plain = moments_of([x], "l")
+    assert torch.allclose(plain.gram, x.T @ x / 7, atol=1e-5)
+    assert plain.tokens == found.tokens == 7
+    scaled = plain.scaled(torch.tensor([1.0, 2.0, 4.0, 0.5]))
+    other = moments_of([x / torch.tensor([1.0, 2.0, 4.0, 0.5])], "l")
+    assert torch.allclose(scaled.gram, other.gram, atol=1e-5)
+    with pytest.raises(ServingError, match=r"inputs of model\.x are not finite"):
+        moments_of([torch.full((2, 3), torch.nan)], "model.x")
+    with pytest.raises(ServingError, match="no calibration rows"):
+        moments_of([], "l")
 
 
 def test_the_final_norm_has_its_name(tmp_path: Path) -> None:
