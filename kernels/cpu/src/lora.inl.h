@@ -171,7 +171,10 @@ class LoraCursor {
     }
     enter_segment(low);
     int64_t skip = first - firsts[segment];
-    for (; skip >= parts(); skip -= parts()) next_target();
+    for (int64_t passed = parts(); skip >= passed; passed = parts()) {
+      skip -= passed;
+      next_target();
+    }
     at = skip * kUnit;
     enter_item();
   }
