@@ -20,7 +20,6 @@ COMMANDS = {
     "generate": "pipeline.commands.generate",
     "perception": "pipeline.commands.perception",
     "quantize": "pipeline.commands.quantize",
-    "quantize": "pipeline.commands.quantize",
     "rules": "pipeline.commands.rules",
     "run": "pipeline.commands.run",
     "runs": "pipeline.commands.runs",
