@@ -1,6 +1,6 @@
 """What quantization costs: perplexity and strict success by method and grid.
 
-``python -m benchmarks.quantization`` writes docs/results/quantization.json. It takes an hour or
+``python -m benchmarks.quantization`` writes docs/results/quantization.json. It takes two hours or
 more on two cores; every part is kept in a work folder, so that an interrupted run goes on there,
 and ``--minutes`` ends it early with what has been measured. ``--only PART`` (repeatable) measures
 cells whose name contains PART, such as ``tuned/awq``; ``--list`` names them. ``--quick`` measures a
