@@ -285,7 +285,7 @@ def _attention_rows(cases: Sequence[AttentionCase]) -> Iterator[Row]:
 def _batch(case: AttentionCase) -> str:
     heads, contexts = case.heads, case.contexts
     return (
-        f"{heads.model}'s heads ({heads.queries} over {heads.keys} of {heads.width}), "
+        f"{heads.model}: {heads.queries} heads over {heads.keys} of {heads.width}, "
         f"{contexts.sequences} × {contexts.length} tokens"
     )
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +50,8 @@ PACKAGES = ("torch", "llama-cpp-python", "transformers")
 MOST = 0.05
 """Nats: the most that predictions of two engines may diverge. Rounding activations to 8 bits costs
 0.01, an adapter makes more than 0.1."""
+ENGINES = (OURS_8, OURS_16, GROUPS_8, LLAMA_0, LLAMA_1, TRANSFORMERS)
+"""In the order of tables."""
 _COMPARED = (8, 30)
 """Rows and their length."""
 _REST = 0.03
@@ -209,7 +212,7 @@ def run(plan: Plan, threads: int, show: Callable[[str], None]) -> tuple[Measured
                     workers[engine] = worker
             apart = compare(workers)
             told = {engine: worker.info() for engine, worker in workers.items()}
-            rates, read = measure(workers, plan, Memory(plan.memory).read, show)
+            rates, read = measure(workers, plan, partial(Memory(plan.memory).read, 3), show)
         finally:
             for worker in workers.values():
                 worker.close()
@@ -231,8 +234,8 @@ def _about(
         else "There was no other engine to compare predictions with."
     )
     return [
-        f"{threads} threads each, every engine in a process of its own, in turns, "
-        f"{plan.rounds} rounds; rates are of the median step of a block, ratios medians over the "
+        f"Threads of each engine: {threads}. Every engine runs in a process of its own, in turns; "
+        f"rounds: {plan.rounds}. Rates are of the median step of a block, ratios medians over the "
         f"rounds with their 10th and 90th percentile.{built}",
         compared,
     ]
@@ -252,7 +255,7 @@ def main() -> int:
     rows = step_rows(found, plan.batches, plan.prompt)
     console.print(table_of(f"model step ({options.threads} threads)", rows))
     if options.output or not options.quick:
-        table = step_table(found, plan.cases(), list(found.bytes))
+        table = step_table(found, plan.cases(), ENGINES)
         more = {"about": about, "tables": [table.to_json()]}
         print(write_results("model_step", rows, PACKAGES, options.output, more))
     return 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -235,14 +236,10 @@ class Work:
     def _key(self, cell: Cell) -> str:
         """Of a checkpoint."""
         settings = cell.settings("")
+        if settings is None:
+            return digest(self._identity(cell.weights))
         calibration = self._calibration_key(cell.weights) if _calibrated(cell) else ""
-        code = digest(*(path.read_text() for path in _sources()))
-        return digest(
-            self._identity(cell.weights),
-            settings.key() if settings is not None else "",
-            calibration,
-            code,
-        )
+        return digest(self._identity(cell.weights), settings.key(), calibration, _code())
 
     def _cell_key(self, cell: Cell) -> str:
         """Of a cell's measurements."""
@@ -273,6 +270,8 @@ def _calibrated(cell: Cell) -> bool:
     return cell.method in serving.quantization.CALIBRATED
 
 
-def _sources() -> list[Path]:
-    """Of the quantizer: other code makes other checkpoints."""
-    return sorted((REPOSITORY / "serving" / "quantization").glob("*.py"))
+@cache
+def _code() -> str:
+    """Of the quantizer's sources but for comments: other code makes other checkpoints."""
+    sources = sorted((REPOSITORY / "serving" / "quantization").glob("*.py"))
+    return digest(*(ast.dump(ast.parse(path.read_text("utf-8"))) for path in sources))
