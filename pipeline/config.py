@@ -251,7 +251,10 @@ class QuantizeConfig(_Section):
     )
     recover_steps: _Count = Field(default=0, description="updates of it at most; 0: never")
     recover_rate: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1e-4, description="learning rate of these"
+        default=2e-4, description="learning rate of these"
+    )
+    recover_samples: _Positive = Field(
+        default=4, description="answers of the champion per task to learn its predictions along"
     )
 
 

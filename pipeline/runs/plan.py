@@ -137,11 +137,11 @@ def _candidates(steps: list[Step]) -> dict[str, PurePosixPath]:
 
 
 def _selected(steps: list[Step], config: RunConfig) -> dict[str, PurePosixPath]:
-    """For quantization: ``select``, and where it may train, the pairs of every round."""
+    """For quantization: ``select``, and where it may train, the tasks of every round."""
     inputs = {"select": PurePosixPath("select")}
     if config.quantize.recover_steps:
         inputs |= {
-            str(s.folder): s.folder for s in steps if s.stage == "rank" and s.variant is None
+            str(s.folder): s.folder for s in steps if s.stage == "generate" and s.variant is None
         }
     return inputs
 

@@ -20,7 +20,7 @@ from pipeline.adapters import adapter_hash
 from pipeline.config import QuantizeConfig, RunConfig
 from pipeline.files import write_rows, write_text
 from pipeline.stages.context import StageContext
-from pipeline.stages.rank import PAIRS
+from pipeline.stages.generate import TASKS
 from pipeline.stages.select import ADAPTER, SELECTION
 from pipeline.tasks import Task, load_tasks
 from verifier.errors import InputError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SECTIONS = ("seed", "model", "tasks", "train", "quantize")
 """``train`` only where an adapter may be trained on the quantized weights."""
 NEEDS: tuple[str, ...] = ()
-"""Its inputs are ``select`` and, where it may train, ``round-01/rank`` of every round."""
+"""Its inputs are ``select`` and, where it may train, ``round-01/generate`` of every round."""
 
 CHECKPOINT, ANSWERS, SUMMARY = "quantized", "answers.jsonl", "summary.json"
 BEFORE, AFTER, RECOVERED = "bf16", "quantized", "recovered"
@@ -98,7 +98,7 @@ def run(context: StageContext) -> None:
     if settings.recover_steps and (
         settings.recover == "always" or _drop(before, after) > settings.max_drop + _SLACK
     ):
-        trained, training = _recovered(job, checkpoint)
+        trained, training = _recovered(job, dense, checkpoint)
         third = _load_quantized(job, checkpoint, trained)
         again = measure(questions, third, RECOVERED)
         compared[RECOVERED] = compare(questions, before, again, (first, third))
@@ -234,27 +234,35 @@ def _load_quantized(job: _Job, checkpoint: Path, adapter: Path | None) -> Langua
     )
 
 
-def _recovered(job: _Job, checkpoint: Path) -> tuple[Path, dict[str, Any]]:
-    from pipeline.quantized.recovery import recover, recovery_settings
+def _recovered(job: _Job, dense: Path, checkpoint: Path) -> tuple[Path, dict[str, Any]]:
+    from pipeline.models import load_model
+    from pipeline.prompts import load_template
+    from pipeline.quantized.recovery import champions_answers, recover, recovery_settings
+    from pipeline.tasks import task_prompt
+    from verifier.vocabulary import load_vocabulary
 
-    config = job.context.config
+    config, settings, report = job.context.config, job.settings, job.context.report
     number = int(job.champion.removeprefix("round-"))
-    pairs = job.context.inputs.get(f"{job.champion}/rank")
-    if pairs is None:
+    generated = job.context.inputs.get(f"{job.champion}/generate")
+    if generated is None:
         raise InputError(
-            "nothing was trained, so there are no pairs to recover with",
+            "nothing was trained, so there is nothing to recover",
             remedy="set quantize.recover_steps=0",
         )
-    return recover(
-        checkpoint,
-        pairs / PAIRS,
-        recovery_settings(config, number),
-        job.partial / "recovered",
-        job.partial / "training",
-        job.beside,
-        job.name,
-        job.context.report,
+    words, template = load_vocabulary(config.tasks.vocabulary), load_template(config.tasks.prompt)
+    training = recovery_settings(config, number)
+    said = champions_answers(
+        load_model(dense, "cpu", adapter=job.beside, engine="native"),
+        [task_prompt(task, template, words) for task in load_tasks(generated / TASKS, words)],
+        settings.recover_samples,
+        settings.max_new_tokens,
+        training.seed,
+        job.partial / "recovery",
+        report,
     )
+    champion = load_model(dense, "cpu", "float32", job.beside, "transformers")
+    folder = job.partial / "recovered"
+    return recover(checkpoint, champion, said, training, folder, job.beside, job.name, report)
 
 
 def _questions(context: StageContext) -> Questions:

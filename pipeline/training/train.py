@@ -57,7 +57,7 @@ def train(
         raise InputError(
             "there are no preference pairs to learn from", remedy="sample more answers per task"
         )
-    with _quiet():
+    with without_remarks():
         from pipeline.training.forward import add_row_forward
         from pipeline.training.trainer import CHECKPOINTS, PreferenceTrainer, arguments
 
@@ -147,7 +147,7 @@ def _token_counts(groups: Sequence[TokenGroup], steps: Sequence[Step]) -> dict[s
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_remarks() -> Iterator[None]:
     """Without the libraries' remarks: what matters is raised, and progress is ours to show."""
     from transformers.utils import logging
 

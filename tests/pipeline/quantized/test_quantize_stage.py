@@ -60,7 +60,7 @@ def context(small_run, small_model, tmp_path):
         work = tmp_path / name
         (work / PARTIAL).mkdir(parents=True, exist_ok=True)
         inputs = {"select": small_run / "select"}
-        inputs |= {f"round-0{n}/rank": small_run / f"round-0{n}" / "rank" for n in (1, 2)}
+        inputs |= {f"round-0{n}/generate": small_run / f"round-0{n}" / "generate" for n in (1, 2)}
         return StageContext(config_of(small_model, **settings), 2, inputs, work, report)
 
     return make
@@ -247,7 +247,7 @@ def test_in_a_run(small_run, small_model, tmp_path, capsys):
     again = config_of(small_model, recover_steps=1)
     assert carry_out(again, run, resume=True).carried_out == 1
     manifest = json.loads((run / "quantize" / "manifest.json").read_text())
-    assert {"round-01/rank", "round-02/rank"} <= set(manifest["inputs"])
+    assert {"round-01/generate", "round-02/generate"} <= set(manifest["inputs"])
     assert "train" in manifest["config"]
     assert "Quantized" in (run / "report" / "index.html").read_text()
     capsys.readouterr()
