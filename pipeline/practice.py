@@ -34,6 +34,8 @@ _MANOEUVRES = {
         *("go straight", "drive straight ahead", "carry on straight", "proceed straight"),
         *("head straight on", "keep going straight", "go straight ahead", "drive on"),
         *("stay on the road ahead", "drive straight", "move straight ahead"),
+        *("keep straight ahead", "continue ahead", "travel on", "roll on", "go on ahead"),
+        *("go on in the same direction", "cross over and go on", "keep to the road ahead"),
     ),
 }
 _SENTENCES = (
@@ -45,6 +47,13 @@ _SENTENCES = (
     *("as you get to {place}, {manoeuvre}", "{place}: {manoeuvre}"),
     *("safely {manoeuvre} at {place}", "{manoeuvre} at {place} without breaking a rule"),
     *("make the car {manoeuvre} at {place}", "reach {place} and {manoeuvre}"),
+    *("you have to {manoeuvre} at {place}", "you plan to {manoeuvre} by {place}"),
+    *("your route is to {manoeuvre} at {place}", "the driver means to {manoeuvre} at {place}"),
+    *(
+        "you would like to {manoeuvre} as soon as you get to {place}",
+        "{place}, where you {manoeuvre}",
+    ),
+    *("beside {place} you should {manoeuvre}", "near {place}, please {manoeuvre}"),
 )
 _PER_WORLD = 2
 

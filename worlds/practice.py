@@ -25,13 +25,14 @@ _PLACES = (
     *("the market square", "the harbour road", "the old mill", "the town hall", "the bakery"),
     *("the fire station", "the stadium", "the river road", "the park gate", "the library"),
     *("the hill road", "the village green", "the hospital", "the museum", "the castle road"),
-    *(
-        "the railway station",
-        "the farm lane",
-        "the shopping street",
-        "the north gate",
-        "the church",
-    ),
+    *("the railway station", "the farm lane", "the shopping street", "the north gate"),
+    "the church",
+    # Names that mention a direction or a light say nothing about the manoeuvre or the world.
+    *("the bend to the left", "the bend to the right", "the lane with the right-turn sign"),
+    *("the lane with the left-turn sign", "the road that leads straight to the sea"),
+    *("the arrow on the road", "the left bank of the river", "the right-hand car park"),
+    *("the signal box", "the green bridge", "the lights of the fairground", "the motorway bridge"),
+    *("the taxi rank", "the tram stop", "the road works", "the steep ramp"),
 )
 
 
@@ -83,6 +84,7 @@ def practice_worlds(
         excluded: Sets of propositions that no world may have.
     """
     source = random.Random(f"practice {seed}")
+    places = random.Random(f"places {seed}").sample(_PLACES, len(_PLACES))
     taken = set(excluded)
     worlds: list[PracticeWorld] = []
     for _ in range(200 * count):
@@ -93,7 +95,7 @@ def practice_worlds(
             continue
         taken.add(seen)
         name = f"practice_{seed}_{len(worlds) + 1:02}"
-        place = _PLACES[len(worlds) % len(_PLACES)]
+        place = places[len(worlds) % len(places)]
         worlds.append(PracticeWorld(_scenario(name, place, seen, vocabulary), place))
     return tuple(worlds)
 

@@ -1,9 +1,9 @@
 """Distillation: an adapter brings one model's predictions back to those of another.
 
 The loss of a text is the mean, over the tokens of its second part, of the Kullback-Leibler
-divergence KL(teacher || student) of the next token's distributions at temperature 1 (Hinton, Vinyals
-and Dean: Distilling the Knowledge in a Neural Network, 2015, section 2). With texts that the teacher
-has written itself, its minimum over all students is the teacher's distribution of whole answers.
+divergence KL(teacher || student) of the next token's distributions at temperature 1 (Hinton,
+Vinyals and Dean: Distilling the Knowledge in a Neural Network, 2015, section 2). With texts that
+the teacher has written itself, its minimum is the teacher's distribution of whole answers.
 """
 
 from __future__ import annotations
