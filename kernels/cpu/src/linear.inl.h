@@ -259,6 +259,11 @@ static void linear_prepared(const Linear& layer, const void* rows, int64_t m, fl
   });
 }
 
+static void linear_ahead(const Linear& layer) {
+  const int64_t units = ceil_div(ceil_div(layer.main.n, kTile), kTiles);
+  parallel_ahead(units, layer.main.data, kTiles * tile_bytes(layer.main));
+}
+
 static void fill_linear(Ops& ops) {
   ops.matrix_bytes = matrix_bytes;
   ops.pack_matrix = pack_matrix;
@@ -267,4 +272,5 @@ static void fill_linear(Ops& ops) {
   ops.prepare_rows = prepare_rows;
   ops.linear_tiles = linear_tiles;
   ops.linear_prepared = linear_prepared;
+  ops.linear_ahead = linear_ahead;
 }
