@@ -178,9 +178,14 @@ void Decoder::project(const StepBatch& b, const Workspace& w, const Linear& line
     return lap(kind);
   }
   const LoraWork work = lora_plan(*b.lora, adapted, used, x, ldx, y, ldy, w.scratch);
-  const int64_t tiles = ceil_div(linear.main.n, kTile), shrinks = work.shrink_items;
+  const int64_t tiles = ceil_div(linear.main.n, kTile);
+  // So many shrink items take about as long as kUnit tiles; threads begin with one and with the
+  // other, so that they do not all wait for memory.
+  const int64_t per = max64(2, b.tokens / 3), shrinks = ceil_div(work.shrink_items, per);
   parallel_for(shrinks + ceil_div(tiles, kUnit), 1, [&](int64_t begin, int64_t end, int) {
-    if (begin < shrinks) op.lora_shrink(work, begin, min64(end, shrinks));
+    if (begin < shrinks) {
+      op.lora_shrink(work, begin * per, min64(min64(end, shrinks) * per, work.shrink_items));
+    }
     if (end <= shrinks) return;
     const int64_t first = max64(begin - shrinks, 0) * kUnit;
     op.linear_tiles(linear, w.prepared, b.tokens, y, ldy, accumulate, first,
