@@ -39,6 +39,11 @@ static SD_NOINLINE void grid_block(const Matrix& w, const RowsView& v, int64_t r
   const bool exact = sums_fit(BITS, w.group);
   const bool shifted = exact && w.zero_kind == kSymmetric;
   for (int64_t g = 0; g < groups; ++g) {
+    if (ROWS <= 2) {
+      SD_UNROLL for (int t = 0; t < TILES; ++t) {
+        prefetch(codes[t] + TILES * size + scales + g * (size - scales) / groups);
+      }
+    }
     Ints sum[PLANES][ROWS][TILES];
     SD_UNROLL for (int r = 0; r < ROWS; ++r) {
       const Ints start = ints_set(shifted ? v.shifts[(row0 + r) * groups + g] : 0);
@@ -49,9 +54,9 @@ static SD_NOINLINE void grid_block(const Matrix& w, const RowsView& v, int64_t r
     }
     for (int64_t b = g * blocks; b < (g + 1) * blocks; ++b) {
       if (ROWS <= 2) {
-        // Past the end of these tiles, the tiles that come after them.
+        // Past the end of these tiles' codes, those of the tiles that come after them.
         const int64_t ahead = b * 64 + kAhead;
-        const int64_t at = ahead < size ? ahead : ahead + (TILES - 1) * size;
+        const int64_t at = ahead < scales ? ahead : ahead - scales + TILES * size;
         SD_UNROLL for (int t = 0; t < TILES; ++t) prefetch(codes[t] + at);
       }
       SD_UNROLL for (int half = 0; half < (small ? 2 : 1); ++half) {
