@@ -15,7 +15,7 @@ constexpr int kMaxRows1 = 2, kMaxRows2 = 2, kTiles = 1;
 // Rows after which the next tiles are visited: they stay in the second-level cache.
 constexpr int64_t kRowBlock = 96;
 // Bytes that are requested ahead of their use, per tile.
-constexpr int64_t kAhead = 1024;
+constexpr int64_t kAhead = 2048;
 // Codes times 16-bit activations stay below 2^31 up to these group sizes.
 SD_INLINE bool sums_fit(int32_t bits, int32_t group) { return group <= (bits == 4 ? 4096 : 256); }
 
