@@ -38,8 +38,10 @@ static SD_NOINLINE void grid_block(const Matrix& w, const RowsView& v, int64_t r
   const int64_t scales = code_bytes(w.k, BITS), zeros = scales + groups * 32;
   const bool exact = sums_fit(BITS, w.group);
   const bool shifted = exact && w.zero_kind == kSymmetric;
+  // The first rows of a stretch find the tiles in memory, the others in a cache.
+  const bool first = row0 % kRowBlock == 0;
   for (int64_t g = 0; g < groups; ++g) {
-    if (ROWS <= 2) {
+    if (first) {
       SD_UNROLL for (int t = 0; t < TILES; ++t) {
         prefetch(codes[t] + TILES * size + scales + g * (size - scales) / groups);
       }
@@ -53,7 +55,7 @@ static SD_NOINLINE void grid_block(const Matrix& w, const RowsView& v, int64_t r
       }
     }
     for (int64_t b = g * blocks; b < (g + 1) * blocks; ++b) {
-      if (ROWS <= 2) {
+      if (first) {
         // Past the end of these tiles' codes, those of the tiles that come after them.
         const int64_t ahead = b * 64 + kAhead;
         const int64_t at = ahead < scales ? ahead : ahead - scales + TILES * size;
