@@ -16,9 +16,6 @@ constexpr int kMaxRows1 = 2, kMaxRows2 = 2, kTiles = 1;
 constexpr int64_t kRowBlock = 96;
 // Bytes that are requested ahead of their use, per tile.
 constexpr int64_t kAhead = 2048;
-// Codes times 16-bit activations stay below 2^31 up to these group sizes.
-SD_INLINE bool sums_fit(int32_t bits, int32_t group) { return group <= (bits == 4 ? 4096 : 256); }
-
 // total[r][t]: the sums of row row0 + r over tile t, which lie in memory so that the registers hold
 // what one group adds.
 template <int BITS, int PLANES, int ROWS, int TILES>
@@ -93,7 +90,7 @@ static SD_NOINLINE void grid_block(const Matrix& w, const RowsView& v, int64_t r
           if (PLANES == 2) {
             value = floats_fma(value, floats_set(256.0f), to_floats(sum[last][r][t]));
           }
-          if (w.zero_kind == kSymmetric) value = floats_add(value, floats_set((float)v.shifts[at]));
+          if (w.zero_kind == kSymmetric) value = floats_add(value, floats_set(v.offsets[at]));
         }
         Floats all = floats_load(total[r][t]);
         if (w.zero_kind == kZeroPoints) value = floats_fma(zero, floats_set(v.offsets[at]), value);

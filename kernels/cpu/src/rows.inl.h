@@ -7,6 +7,9 @@
 
 constexpr int kMaxPlane16 = 127 * 256 + 127;
 
+// Codes times 16-bit activations stay below 2^31 up to these group sizes.
+SD_INLINE bool sums_fit(int32_t bits, int32_t group) { return group <= (bits == 4 ? 4096 : 256); }
+
 #if defined(__AVX512BF16__)
 constexpr bool kMultipliesBf16 = true;
 #else
@@ -22,8 +25,9 @@ struct RowsView {
   const float* floats;    // [m, k]
   const float* scales;    // [m, groups]
   // [m, groups]: what a group's middle or zero points add, from the sum of its codes (256 high +
-  // low): for symmetric weights -middle * sum, to add to the sums of products; for zero points
-  // -sum, to add times the zero point; for offsets scale * sum, to add times the offset.
+  // low): for symmetric weights -middle * sum, to add to the sums of products (a float where those
+  // do not fit, see sums_fit); for zero points -sum, to add times the zero point; for offsets
+  // scale * sum, to add times the offset.
   const int32_t* shifts;
   const float* offsets;
   int64_t bytes;
@@ -142,8 +146,11 @@ static void quantize_row(const Matrix& w, const RowsView& v, int32_t activation_
     const int32_t sum = activation_bits == 16
                             ? quantize_planes(part, w.group, inverse, out)
                             : quantize_plane(part, w.group, inverse, least, levels, out);
-    if (w.zero_kind == kSymmetric) {
-      shifts[g] = -(w.bits == 4 ? 8 : 128) * sum;
+    const int32_t middle = w.bits == 4 ? 8 : 128;
+    if (w.zero_kind == kSymmetric && sums_fit(w.bits, w.group)) {
+      shifts[g] = -middle * sum;
+    } else if (w.zero_kind == kSymmetric) {
+      offsets[g] = -(float)middle * (float)sum;
     } else {
       offsets[g] = w.zero_kind == kZeroPoints ? -(float)sum : scales[g] * (float)sum;
     }
