@@ -54,7 +54,10 @@ class BuildKernels(build_ext):
         output = Path(self.get_ext_fullpath(ext.name))
         output.parent.mkdir(parents=True, exist_ok=True)
         objects = [str(target) for _, target, _ in units]
-        self.spawn([*compiler, "-shared", "-pthread", "-o", str(output), *objects])
+        # Not over the old library: a process that has it loaded keeps it, and does not crash.
+        linked = output.with_suffix(f".{os.getpid()}.tmp")
+        self.spawn([*compiler, "-shared", "-pthread", "-o", str(linked), *objects])
+        linked.replace(output)
 
 
 setup(

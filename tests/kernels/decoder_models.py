@@ -86,10 +86,11 @@ def make(
     qk_norm: bool = False,
     qkv_bias: bool = False,
     tied: bool = False,
+    heads: int = 6,
     kv_heads: int = 2,
 ) -> Made:
     """Two layers; widths that are multiples of the group but of nothing rounder."""
-    config = DecoderConfig(96, 2, 6, kv_heads, 32, 160, 77, 1e-5, qk_norm, qkv_bias)
+    config = DecoderConfig(96, 2, heads, kv_heads, 32, 160, 77, 1e-5, qk_norm, qkv_bias)
     q, kv = config.q_width, config.kv_width
 
     def matrix(n: int, k: int, own: Format = kind) -> Weight:

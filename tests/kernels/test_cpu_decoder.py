@@ -146,6 +146,27 @@ def test_threads_change_nothing(kind: Format) -> None:
         assert error(logits[4 + i], logits[i]) < 1e-5
 
 
+@pytest.mark.parametrize("level", cpu.available_isas())
+def test_threads_share_adapters_of_targets_of_different_widths(level: str) -> None:
+    """Queries of 576 columns are three parts, keys and values of 192 one each."""
+    cpu.select_isa(level)
+    draw = drawn(15)
+    made = make(draw, heads=18, kv_heads=6)
+    decoder = made.decoder()
+    segments, ranks = [1, 2, 1, 3, 1, 4], [5, 16, 1, 8, 33, 2]
+    batch = Paged.empty(made.config, draw).batch(
+        {number: [5 + number] * count for number, count in enumerate(segments)},
+        lora=adapters(made.config, draw, segments, ranks),
+    )
+    cpu.set_num_threads(1)
+    alone = decoder.step(with_own_caches(batch))
+    assert error(alone, reference_step(made, with_own_caches(batch))) < 0.03
+    for threads in (2, 3, 4):
+        cpu.set_num_threads(threads)
+        for _ in range(5):
+            assert torch.equal(decoder.step(with_own_caches(batch)), alone)
+
+
 def test_adapters_touch_their_rows_and_targets_only() -> None:
     draw = drawn(6)
     made = make(draw)

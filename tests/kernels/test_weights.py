@@ -119,3 +119,23 @@ def test_packing_of_dense_weights(dtype: torch.dtype) -> None:
     assert packed.bits == (16 if dtype == torch.bfloat16 else 32)
     x = torch.eye(7)
     torch.testing.assert_close(kernels.dense_linear(x, packed), weight.float().T, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_groups_whose_sums_need_more_than_32_bits(bits: int) -> None:
+    """All activations alike: the sums of codes times the middle of the grid are the largest."""
+    k = 16384
+    codes = torch.full((3, k // 2), 0xFF, dtype=torch.uint8)
+    if bits == 8:
+        codes = torch.full((3, k), 127, dtype=torch.int8)
+    weight = QuantizedWeight(codes, torch.ones(3, 1).half(), None, bits=bits, group=k)
+    linear = kernels.int4_linear if bits == 4 else kernels.int8_linear
+    before = isa()
+    try:
+        for level in available_isas():
+            select_isa(level)
+            got = linear(torch.ones(2, k), kernels.pack(weight))
+            wanted = torch.full((2, 3), float(k * (7 if bits == 4 else 127)))
+            assert torch.allclose(got, wanted, rtol=1e-3)
+    finally:
+        select_isa(before)

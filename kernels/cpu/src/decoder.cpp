@@ -159,10 +159,10 @@ void Decoder::embed(const StepBatch& b, const Workspace& w) {
 }
 
 // y = or += linear(x), and what the adapters add. The first half of the adapters' work needs only
-// x, so threads share it with the tiles of the matrix.
+// x, so threads share it with the tiles of the matrix. `next` is the layer that comes after.
 void Decoder::project(const StepBatch& b, const Workspace& w, const Linear& linear, const float* x,
                       int64_t ldx, float* y, int64_t ldy, bool accumulate,
-                      int64_t first_target, int32_t targets, Kind kind) {
+                      int64_t first_target, int32_t targets, const Linear& next, Kind kind) {
   const Ops& op = *ops();
   op.prepare_rows(linear, x, ldx, b.tokens, w.prepared);
   lap(Kind::prepare);
@@ -172,14 +172,20 @@ void Decoder::project(const StepBatch& b, const Workspace& w, const Linear& line
     const LoraTarget& target = b.lora_targets[first_target + i];
     if (target.a_pages) adapted[used++] = target;
   }
+  op.linear_ahead(next);
   if (!used) {
     op.linear_prepared(linear, w.prepared, b.tokens, y, ldy, accumulate);
     return lap(kind);
   }
   const LoraWork work = lora_plan(*b.lora, adapted, used, x, ldx, y, ldy, w.scratch);
-  const int64_t tiles = ceil_div(linear.main.n, kTile), shrinks = work.shrink_items;
+  const int64_t tiles = ceil_div(linear.main.n, kTile);
+  // So many shrink items take about as long as kUnit tiles; threads begin with one and with the
+  // other, so that they do not all wait for memory.
+  const int64_t per = max64(2, b.tokens / 3), shrinks = ceil_div(work.shrink_items, per);
   parallel_for(shrinks + ceil_div(tiles, kUnit), 1, [&](int64_t begin, int64_t end, int) {
-    if (begin < shrinks) op.lora_shrink(work, begin, min64(end, shrinks));
+    if (begin < shrinks) {
+      op.lora_shrink(work, begin * per, min64(min64(end, shrinks) * per, work.shrink_items));
+    }
     if (end <= shrinks) return;
     const int64_t first = max64(begin - shrinks, 0) * kUnit;
     op.linear_tiles(linear, w.prepared, b.tokens, y, ldy, accumulate, first,
@@ -206,7 +212,7 @@ void Decoder::attend(const StepBatch& b, const Workspace& w, int32_t number) {
   op.rms_norm(w.residual, model_.hidden, b.tokens, model_.hidden, layer.input_norm,
               model_.rms_eps, w.x, w.x_width);
   lap(Kind::norm);
-  project(b, w, layer.qkv, w.x, w.x_width, w.wide, ld, false, target + kQ, 3, Kind::qkv);
+  project(b, w, layer.qkv, w.x, w.x_width, w.wide, ld, false, target + kQ, 3, layer.o, Kind::qkv);
   if (layer.q_norm) {
     parallel_for(b.tokens, 8, [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) {
@@ -227,7 +233,8 @@ void Decoder::attend(const StepBatch& b, const Workspace& w, int32_t number) {
                      b.context_lens, b.query_indptr, b.sequences, 1.0f / sqrtf((float)width), w.x,
                      w.x_width, w.scratch);
   lap(Kind::attention);
-  project(b, w, layer.o, w.x, w.x_width, w.residual, model_.hidden, true, target + kO, 1, Kind::o);
+  project(b, w, layer.o, w.x, w.x_width, w.residual, model_.hidden, true, target + kO, 1,
+          layer.gate_up, Kind::o);
 }
 
 void Decoder::feed_forward(const StepBatch& b, const Workspace& w, int32_t number) {
@@ -238,11 +245,12 @@ void Decoder::feed_forward(const StepBatch& b, const Workspace& w, int32_t numbe
   op.rms_norm(w.residual, model_.hidden, b.tokens, model_.hidden, layer.post_norm, model_.rms_eps,
               w.x, w.x_width);
   lap(Kind::norm);
-  project(b, w, layer.gate_up, w.x, w.x_width, w.wide, ld, false, target + kGate, 2, Kind::gate_up);
+  project(b, w, layer.gate_up, w.x, w.x_width, w.wide, ld, false, target + kGate, 2, layer.down,
+          Kind::gate_up);
   op.silu_mul(w.wide, ld, b.tokens, model_.intermediate, w.wide, ld);
   lap(Kind::silu);
   project(b, w, layer.down, w.wide, ld, w.residual, model_.hidden, true, target + kDown, 1,
-          Kind::down);
+          number + 1 < model_.layers ? layers_[number + 1].qkv : model_.head, Kind::down);
 }
 
 void Decoder::head(const StepBatch& b, const Workspace& w) {
@@ -255,6 +263,7 @@ void Decoder::head(const StepBatch& b, const Workspace& w) {
   lap(Kind::norm);
   op.prepare_rows(model_.head, w.x, w.x_width, b.rows, w.prepared);
   lap(Kind::prepare);
+  op.linear_ahead(layers_[0].qkv);
   op.linear_prepared(model_.head, w.prepared, b.rows, b.logits, model_.vocab, false);
   lap(Kind::head);
 }

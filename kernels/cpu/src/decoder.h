@@ -87,7 +87,7 @@ class Decoder {
   void head(const StepBatch& batch, const Workspace& w);
   void project(const StepBatch& batch, const Workspace& w, const Linear& linear, const float* x,
                int64_t ldx, float* y, int64_t ldy, bool accumulate, int64_t first_target,
-               int32_t targets, Kind kind);
+               int32_t targets, const Linear& next, Kind kind);
   void lap(Kind kind);
 
   DecoderModel model_;

@@ -6,7 +6,7 @@
 
 // Rows of x whose sums are held in registers together, by planes.
 #if defined(__AVX512VNNI__)
-constexpr int kMaxRows1 = 4, kMaxRows2 = 2, kTiles = 4;
+constexpr int kMaxRows1 = 6, kMaxRows2 = 3, kTiles = 4;
 #elif defined(__AVX2__)
 constexpr int kMaxRows1 = 4, kMaxRows2 = 2, kTiles = 1;
 #else
@@ -15,126 +15,118 @@ constexpr int kMaxRows1 = 2, kMaxRows2 = 2, kTiles = 1;
 // Rows after which the next tiles are visited: they stay in the second-level cache.
 constexpr int64_t kRowBlock = 96;
 // Bytes that are requested ahead of their use, per tile.
-constexpr int64_t kAhead = 1024;
-// Codes times 16-bit activations stay below 2^31 up to these group sizes.
-SD_INLINE bool sums_fit(int32_t bits, int32_t group) { return group <= (bits == 4 ? 4096 : 256); }
-
+constexpr int64_t kAhead = 2048;
+// total[r][t]: the sums of row row0 + r over tile t, which lie in memory so that the registers hold
+// what one group adds.
 template <int BITS, int PLANES, int ROWS, int TILES>
-static void grid_block(const Matrix& w, const RowsView& v, int64_t row0, const uint8_t* tile0,
-                       float (*out)[TILES][kTile]) {
+static SD_NOINLINE void grid_block(const Matrix& w, const RowsView& v, int64_t row0,
+                                   const uint8_t* tile0, float (*total)[TILES][kTile]) {
   constexpr bool small = BITS == 4;
-  constexpr int step = BITS == 4 ? 8 : 4;  // columns per 64 bytes
-  constexpr int32_t middle = BITS == 4 ? 8 : 128;
-  const int64_t size = tile_bytes(w), k = v.k, groups = v.groups;
-  const int64_t blocks = w.group / step;
+  constexpr int step = small ? 8 : 4;  // columns per 64 bytes
+  constexpr int last = PLANES - 1;
+  const int64_t size = tile_bytes(w), groups = v.groups, blocks = w.group / step;
   const uint8_t* codes[TILES];
-  const uint16_t* scales[TILES];
-  const uint8_t* zeros[TILES];
-  for (int t = 0; t < TILES; ++t) {
-    codes[t] = tile0 + t * size;
-    scales[t] = (const uint16_t*)(codes[t] + code_bytes(w.k, BITS));
-    zeros[t] = (const uint8_t*)(scales[t] + groups * 16);
-  }
-  Floats total[ROWS][TILES];
-  for (int r = 0; r < ROWS; ++r) {
-    for (int t = 0; t < TILES; ++t) total[r][t] = floats_set(0.0f);
-  }
-  const int64_t stride = k * PLANES;
+  SD_UNROLL for (int t = 0; t < TILES; ++t) codes[t] = tile0 + t * size;
   const int8_t* x[ROWS];
-  for (int r = 0; r < ROWS; ++r) x[r] = v.codes + (row0 + r) * stride;
+  SD_UNROLL for (int r = 0; r < ROWS; ++r) {
+    x[r] = v.codes + (row0 + r) * v.k * PLANES;
+    SD_UNROLL for (int t = 0; t < TILES; ++t) floats_store(total[r][t], floats_set(0.0f));
+  }
+  const int64_t scales = code_bytes(w.k, BITS), zeros = scales + groups * 32;
   const bool exact = sums_fit(BITS, w.group);
+  const bool shifted = exact && w.zero_kind == kSymmetric;
+  // The first rows of a stretch find the tiles in memory, the others in a cache.
+  const bool first = row0 % kRowBlock == 0;
   for (int64_t g = 0; g < groups; ++g) {
-    // Past the end of these tiles, the tiles that come after them.
-    int64_t ahead = g * blocks * 64 + kAhead;
-    if (ahead >= size) ahead += (TILES - 1) * size;
-    Ints sum[PLANES][ROWS][TILES];
-    for (int p = 0; p < PLANES; ++p) {
-      for (int r = 0; r < ROWS; ++r) {
-        for (int t = 0; t < TILES; ++t) sum[p][r][t] = ints_zero();
+    if (first) {
+      SD_UNROLL for (int t = 0; t < TILES; ++t) {
+        prefetch(codes[t] + TILES * size + scales + g * (size - scales) / groups);
       }
     }
-    for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t column = (g * blocks + b) * step * PLANES;
-      Codes first[TILES], second[TILES];
-      for (int t = 0; t < TILES; ++t) {
-        if (ROWS <= 2) prefetch(codes[t] + ahead + b * 64);
-        const Codes c = codes_load(codes[t] + (g * blocks + b) * 64);
-        first[t] = small ? codes_low(c) : c;
-        second[t] = small ? codes_high(c) : c;
+    Ints sum[PLANES][ROWS][TILES];
+    SD_UNROLL for (int r = 0; r < ROWS; ++r) {
+      const Ints start = ints_set(shifted ? v.shifts[(row0 + r) * groups + g] : 0);
+      SD_UNROLL for (int t = 0; t < TILES; ++t) {
+        sum[0][r][t] = ints_set(0);
+        sum[last][r][t] = start;
       }
-      for (int r = 0; r < ROWS; ++r) {
-        for (int p = 0; p < PLANES; ++p) {
-          const int8_t* four = x[r] + column + 4 * p;
-          const Fours low = fours_load(four);
-          for (int t = 0; t < TILES; ++t) sum[p][r][t] = dot<small>(sum[p][r][t], first[t], low);
-          if (!small) continue;
-          const Fours high = fours_load(four + 4 * PLANES);
-          for (int t = 0; t < TILES; ++t) sum[p][r][t] = dot<small>(sum[p][r][t], second[t], high);
+    }
+    for (int64_t b = g * blocks; b < (g + 1) * blocks; ++b) {
+      if (first) {
+        // Past the end of these tiles' codes, those of the tiles that come after them.
+        const int64_t ahead = b * 64 + kAhead;
+        const int64_t at = ahead < scales ? ahead : ahead - scales + TILES * size;
+        SD_UNROLL for (int t = 0; t < TILES; ++t) prefetch(codes[t] + at);
+      }
+      SD_UNROLL for (int half = 0; half < (small ? 2 : 1); ++half) {
+        Codes c[TILES];
+        SD_UNROLL for (int t = 0; t < TILES; ++t) {
+          const Codes both = codes_load(again(codes[t]) + b * 64);
+          c[t] = !small ? both : half == 0 ? codes_low(both) : codes_high(both);
+        }
+        SD_UNROLL for (int r = 0; r < ROWS; ++r) {
+          SD_UNROLL for (int p = 0; p < PLANES; ++p) {
+            const Fours four = fours_load(x[r] + (b * step + 4 * half) * PLANES + 4 * p);
+            SD_UNROLL for (int t = 0; t < TILES; ++t) {
+              sum[p][r][t] = dot<small>(sum[p][r][t], c[t], four);
+            }
+          }
         }
       }
     }
-    for (int t = 0; t < TILES; ++t) {
-      const Floats scale = halves_load(scales[t] + g * 16);
-      for (int r = 0; r < ROWS; ++r) {
+    SD_UNROLL for (int t = 0; t < TILES; ++t) {
+      const Floats scale = halves_load((const uint16_t*)(codes[t] + scales) + g * 16);
+      Floats zero = floats_set(0.0f);
+      if (w.zero_kind == kZeroPoints) zero = bytes_load(codes[t] + zeros + g * 16);
+      if (w.zero_kind == kOffsets) zero = halves_load((const uint16_t*)(codes[t] + zeros) + g * 16);
+      SD_UNROLL for (int r = 0; r < ROWS; ++r) {
         const int64_t at = (row0 + r) * groups + g;
-        const int32_t x_sum = v.sums[at];
-        const float x_scale = v.scales[at];
         Floats value;
         if (exact) {
-          Ints joined = PLANES == 2 ? join_planes(sum[0][r][t], sum[PLANES - 1][r][t]) : sum[0][r][t];
-          if (w.zero_kind == kSymmetric) joined = ints_minus(joined, middle * x_sum);
-          value = to_floats(joined);
+          const Ints low = sum[last][r][t];
+          value = to_floats(PLANES == 2 ? join_planes(sum[0][r][t], low) : low);
         } else {
           value = to_floats(sum[0][r][t]);
           if (PLANES == 2) {
-            value = floats_fma(value, floats_set(256.0f), to_floats(sum[PLANES - 1][r][t]));
+            value = floats_fma(value, floats_set(256.0f), to_floats(sum[last][r][t]));
           }
-          if (w.zero_kind == kSymmetric) {
-            value = floats_add(value, floats_set(-(float)middle * (float)x_sum));
-          }
+          if (w.zero_kind == kSymmetric) value = floats_add(value, floats_set(v.offsets[at]));
         }
-        if (w.zero_kind == kZeroPoints) {
-          value = floats_fnma(bytes_load(zeros[t] + g * 16), floats_set((float)x_sum), value);
-        }
-        const Floats both = floats_mul(scale, floats_set(x_scale));
-        total[r][t] = floats_fma(both, value, total[r][t]);
-        if (w.zero_kind == kOffsets) {
-          total[r][t] = floats_fma(halves_load((const uint16_t*)zeros[t] + g * 16),
-                                   floats_set(x_scale * (float)x_sum), total[r][t]);
-        }
+        Floats all = floats_load(total[r][t]);
+        if (w.zero_kind == kZeroPoints) value = floats_fma(zero, floats_set(v.offsets[at]), value);
+        if (w.zero_kind == kOffsets) all = floats_fma(zero, floats_set(v.offsets[at]), all);
+        all = floats_fma(floats_mul(scale, floats_set(v.scales[at])), value, all);
+        floats_store(total[r][t], all);
       }
     }
-  }
-  for (int r = 0; r < ROWS; ++r) {
-    for (int t = 0; t < TILES; ++t) floats_store(out[r][t], total[r][t]);
   }
 }
 
 // bits 16 and 32.
 template <int BITS, int PLANES, int ROWS, int TILES>
-static void dense_block(const Matrix& w, const RowsView& v, int64_t row0, int64_t m,
+static SD_NOINLINE void dense_block(const Matrix& w, const RowsView& v, int64_t row0, int64_t m,
                         const uint8_t* tile0, float (*out)[TILES][kTile]) {
   const int64_t size = tile_bytes(w), k = v.k;
   Floats total[ROWS][TILES];
-  for (int r = 0; r < ROWS; ++r) {
-    for (int t = 0; t < TILES; ++t) total[r][t] = floats_set(0.0f);
+  SD_UNROLL for (int r = 0; r < ROWS; ++r) {
+    SD_UNROLL for (int t = 0; t < TILES; ++t) total[r][t] = floats_set(0.0f);
   }
   const int64_t steps = BITS == 16 ? ceil_div(w.k, 2) : w.k;
   for (int64_t s = 0; s < steps; ++s) {
-    for (int t = 0; t < TILES; ++t) {
+    SD_UNROLL for (int t = 0; t < TILES; ++t) {
       const uint8_t* at = tile0 + t * size + s * 64;
       if (ROWS <= 2) prefetch(at + kAhead);
       if (BITS == 32) {
         const Floats c = floats_load((const float*)at);
-        for (int r = 0; r < ROWS; ++r) {
+        SD_UNROLL for (int r = 0; r < ROWS; ++r) {
           total[r][t] = floats_fma(c, floats_set(v.floats[(row0 + r) * k + s]), total[r][t]);
         }
         continue;
       }
 #if defined(__AVX512BF16__)
       const __m512bh c = (__m512bh)codes_load(at);
-      for (int r = 0; r < ROWS; ++r) {
-        for (int p = 0; p < PLANES; ++p) {
+      SD_UNROLL for (int r = 0; r < ROWS; ++r) {
+        SD_UNROLL for (int p = 0; p < PLANES; ++p) {
           int32_t pair;
           memcpy(&pair, v.bf16 + (p * m + row0 + r) * k + s * 2, 4);
           total[r][t] = _mm512_dpbf16_ps(total[r][t], c, (__m512bh)_mm512_set1_epi32(pair));
@@ -143,7 +135,7 @@ static void dense_block(const Matrix& w, const RowsView& v, int64_t row0, int64_
 #else
       const Codes c = codes_load(at);
       const Floats even = bf16_even(c), odd = bf16_odd(c);
-      for (int r = 0; r < ROWS; ++r) {
+      SD_UNROLL for (int r = 0; r < ROWS; ++r) {
         const float* x = v.floats + (row0 + r) * k + s * 2;
         total[r][t] = floats_fma(even, floats_set(x[0]), total[r][t]);
         total[r][t] = floats_fma(odd, floats_set(x[1]), total[r][t]);
@@ -152,8 +144,8 @@ static void dense_block(const Matrix& w, const RowsView& v, int64_t row0, int64_
     }
   }
   (void)m;
-  for (int r = 0; r < ROWS; ++r) {
-    for (int t = 0; t < TILES; ++t) floats_store(out[r][t], total[r][t]);
+  SD_UNROLL for (int r = 0; r < ROWS; ++r) {
+    SD_UNROLL for (int t = 0; t < TILES; ++t) floats_store(out[r][t], total[r][t]);
   }
 }
 
@@ -271,6 +263,11 @@ static void linear_prepared(const Linear& layer, const void* rows, int64_t m, fl
   });
 }
 
+static void linear_ahead(const Linear& layer) {
+  const int64_t units = ceil_div(ceil_div(layer.main.n, kTile), kTiles);
+  parallel_ahead(units, layer.main.data, kTiles * tile_bytes(layer.main));
+}
+
 static void fill_linear(Ops& ops) {
   ops.matrix_bytes = matrix_bytes;
   ops.pack_matrix = pack_matrix;
@@ -279,4 +276,5 @@ static void fill_linear(Ops& ops) {
   ops.prepare_rows = prepare_rows;
   ops.linear_tiles = linear_tiles;
   ops.linear_prepared = linear_prepared;
+  ops.linear_ahead = linear_ahead;
 }

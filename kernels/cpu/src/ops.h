@@ -79,7 +79,7 @@ struct Ops {
   // Bytes that prepare_rows needs for m rows (a multiple of 64).
   int64_t (*rows_bytes)(const Linear& layer, int64_t m);
   // Quantizes (or converts) x [m, k] for `layer`; valid for every layer of equal k, group, bits,
-  // activation_bits, order. buffer: 64-byte aligned. Threaded over rows when m > 1.
+  // zero_kind, activation_bits, order. buffer: 64-byte aligned. Threaded over rows when m > 1.
   void (*prepare_rows)(const Linear& layer, const float* x, int64_t ldx, int64_t m, void* buffer);
   // y [m, n] = or += of prepared rows, only for tiles [begin, end) of kTile outputs. Not threaded.
   void (*linear_tiles)(const Linear& layer, const void* rows, int64_t m, float* y, int64_t ldy,
@@ -87,6 +87,9 @@ struct Ops {
   // All tiles, threaded.
   void (*linear_prepared)(const Linear& layer, const void* rows, int64_t m, float* y, int64_t ldy,
                           bool accumulate);
+
+  // A hint: after the next threaded call, this layer's linear_prepared will come.
+  void (*linear_ahead)(const Linear& layer);
 
   // elementwise.inl.h (rows threaded only when there are many)
   void (*rms_norm)(const float* x, int64_t ldx, int64_t rows, int32_t columns, const float* weight,

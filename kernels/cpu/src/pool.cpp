@@ -24,6 +24,39 @@ inline void pause() {
 #endif
 }
 
+// Bytes that a waiting thread requests between two looks for work, and the most in all.
+constexpr int64_t kRequest = 512, kMostAhead = 256 << 10;
+
+// Bytes that the next call will read, as far as waiting threads have not requested them. Only
+// hints: one that changes while a thread looks at it makes it request what is of no use.
+class Ahead {
+ public:
+  // From `begin`, `part` bytes at a time: the parts follow each other at distances of `stride`.
+  void set(const uint8_t* begin, int64_t part, int64_t stride, int64_t bytes) {
+    end_.store(0, std::memory_order_relaxed);
+    begin_.store(begin, std::memory_order_relaxed);
+    part_.store(max64(part, 1), std::memory_order_relaxed);
+    stride_.store(stride, std::memory_order_relaxed);
+    at_.store(0, std::memory_order_relaxed);
+    end_.store(min64(bytes, kMostAhead), std::memory_order_relaxed);
+  }
+
+  // False if there is nothing left.
+  bool request() {
+    if (at_.load(std::memory_order_relaxed) >= end_.load(std::memory_order_relaxed)) return false;
+    const int64_t at = at_.fetch_add(kRequest, std::memory_order_relaxed);
+    const int64_t part = part_.load(std::memory_order_relaxed);
+    const uint8_t* from = begin_.load(std::memory_order_relaxed) + at % part +
+                          at / part * stride_.load(std::memory_order_relaxed);
+    for (int64_t i = 0; i < kRequest; i += 64) __builtin_prefetch(from + i, 0, 2);
+    return true;
+  }
+
+ private:
+  std::atomic<const uint8_t*> begin_{nullptr};
+  std::atomic<int64_t> part_{1}, stride_{0}, at_{0}, end_{0};
+};
+
 thread_local bool inside = false;
 
 // A call ends when its parts are done, whether or not every thread has taken one: a thread that
@@ -46,11 +79,19 @@ class Pool {
 
   int threads() const { return threads_; }
 
+  void set_ahead(int64_t n, const uint8_t* data, int64_t bytes) {
+    const int64_t part = part_of(n, 1), parts = ceil_div(n, part), size = part * bytes;
+    front_.set(data, size, size, n * bytes / 2);
+    back_.set(data + (parts - 1) * size, size, -size, n * bytes / 2);
+  }
+
+  // The calling thread takes parts from the front, the others from the back, so that each finds
+  // what it has requested ahead.
   void run(int64_t n, int64_t grain, RangeFunction function, void* context) {
     function_ = function;
     context_ = context;
     n_ = n;
-    part_ = max64(max64(grain, 1), n / ((int64_t)threads_ * kParts));
+    part_ = part_of(n, grain);
     const uint32_t parts = (uint32_t)ceil_div(n, part_);
     parts_ = parts;
     pending_.store(parts, std::memory_order_relaxed);
@@ -64,7 +105,7 @@ class Pool {
     int spins = 0;
     while (pending_.load(std::memory_order_acquire) > 0) {
       if (++spins < kSpins) {
-        pause();
+        if (!front_.request()) pause();
       } else {
         sched_yield();
       }
@@ -74,14 +115,21 @@ class Pool {
  private:
   uint64_t next_call() const { return ((offer_.load(std::memory_order_relaxed) >> 32) + 1) << 32; }
 
+  int64_t part_of(int64_t n, int64_t grain) const {
+    return max64(max64(grain, 1), n / ((int64_t)threads_ * kParts));
+  }
+
   void take_parts(int thread) {
     inside = true;
     uint64_t offer = offer_.load(std::memory_order_acquire);
-    while ((uint32_t)offer > 0) {
+    while (left(offer) > 0) {
       // Success means that this call has a part left, so that it cannot end, nor what it is
       // change, before the part is done.
-      if (!offer_.compare_exchange_weak(offer, offer - 1, std::memory_order_acquire)) continue;
-      const int64_t begin = (int64_t)(parts_ - (uint32_t)offer) * part_;
+      const uint64_t taken = offer - 1 + (thread ? kFromBack : 0);
+      if (!offer_.compare_exchange_weak(offer, taken, std::memory_order_acquire)) continue;
+      const uint32_t back = (uint32_t)offer / kFromBack;
+      const uint32_t number = thread ? parts_ - 1 - back : parts_ - left(offer) - back;
+      const int64_t begin = (int64_t)number * part_;
       function_(context_, begin, min64(begin + part_, n_), thread);
       pending_.fetch_sub(1, std::memory_order_release);
       offer = offer_.load(std::memory_order_acquire);
@@ -89,14 +137,18 @@ class Pool {
     inside = false;
   }
 
+  static uint32_t left(uint64_t offer) { return (uint32_t)(offer % kFromBack); }
+
   bool has_work() const {
-    return (uint32_t)offer_.load(std::memory_order_acquire) > 0 || stop_.load();
+    return left(offer_.load(std::memory_order_acquire)) > 0 || stop_.load();
   }
 
   void work(int thread) {
     for (;;) {
       int spins = 0;
-      while (!has_work() && ++spins < kSpins) pause();
+      while (!has_work() && ++spins < kSpins) {
+        if (!back_.request()) pause();
+      }
       if (!has_work()) {
         std::unique_lock<std::mutex> lock(mutex_);
         sleeping_.fetch_add(1);
@@ -114,7 +166,9 @@ class Pool {
   std::condition_variable wake_;
   std::atomic<int> sleeping_{0};
   std::atomic<bool> stop_{false};
-  // Number of the call, and below it how many of its parts nobody has taken.
+  // Number of the call; below it how many of its parts were taken from the back, and how many
+  // nobody has taken, 16 bits each.
+  static constexpr uint64_t kFromBack = 1 << 16;
   alignas(64) std::atomic<uint64_t> offer_{0};
   alignas(64) std::atomic<uint32_t> pending_{0};
   RangeFunction function_ = nullptr;
@@ -122,6 +176,7 @@ class Pool {
   int64_t n_ = 0;
   int64_t part_ = 1;
   uint32_t parts_ = 0;
+  Ahead front_, back_;
 };
 
 // Never destroyed: at exit its threads may already be gone.
@@ -176,6 +231,11 @@ void parallel_run(int64_t n, int64_t grain, RangeFunction function, void* contex
   }
   if (!pool) pool = new Pool(wanted);
   pool->run(n, grain, function, context);
+}
+
+void parallel_ahead(int64_t n, const void* data, int64_t bytes) {
+  std::unique_lock<std::mutex> lock(*guard, std::defer_lock);
+  if (!inside && lock.try_lock() && pool) pool->set_ahead(n, (const uint8_t*)data, bytes);
 }
 
 }  // namespace sd

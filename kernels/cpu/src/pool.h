@@ -17,6 +17,10 @@ typedef void (*RangeFunction)(void* context, int64_t begin, int64_t end, int thr
 // caller is itself such a thread, or another caller holds the pool.
 void parallel_run(int64_t n, int64_t grain, RangeFunction function, void* context);
 
+// A hint: a call with n items, of which item i reads bytes from data + i * bytes, will come after
+// the next one. Threads that wait request from memory what they will read first.
+void parallel_ahead(int64_t n, const void* data, int64_t bytes);
+
 void set_num_threads(int threads);
 int num_threads();
 

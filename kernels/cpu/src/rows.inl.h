@@ -7,6 +7,9 @@
 
 constexpr int kMaxPlane16 = 127 * 256 + 127;
 
+// Codes times 16-bit activations stay below 2^31 up to these group sizes.
+SD_INLINE bool sums_fit(int32_t bits, int32_t group) { return group <= (bits == 4 ? 4096 : 256); }
+
 #if defined(__AVX512BF16__)
 constexpr bool kMultipliesBf16 = true;
 #else
@@ -21,7 +24,12 @@ struct RowsView {
   const uint16_t* bf16;   // [planes, m, k]
   const float* floats;    // [m, k]
   const float* scales;    // [m, groups]
-  const int32_t* sums;    // [m, groups]: of 256 high + low
+  // [m, groups]: what a group's middle or zero points add, from the sum of its codes (256 high +
+  // low): for symmetric weights -middle * sum, to add to the sums of products (a float where those
+  // do not fit, see sums_fit); for zero points -sum, to add times the zero point; for offsets
+  // scale * sum, to add times the offset.
+  const int32_t* shifts;
+  const float* offsets;
   int64_t bytes;
 };
 
@@ -42,7 +50,8 @@ static RowsView rows_view(const Matrix& w, int32_t activation_bits, int64_t m, c
     const int64_t numbers = round_up(m * v.groups * 4, 64);
     v.codes = base;
     v.scales = (const float*)(base + v.planes * plane);
-    v.sums = (const int32_t*)(base + v.planes * plane + numbers);
+    v.shifts = (const int32_t*)(base + v.planes * plane + numbers);
+    v.offsets = (const float*)v.shifts;
     v.bytes = v.planes * plane + 2 * numbers;
   }
   return v;
@@ -59,89 +68,92 @@ static int64_t rows_bytes(const Linear& layer, int64_t m) {
   return bytes + gather_bytes(layer, m);
 }
 
-// Largest magnitude; NaN if any of them is not finite.
-SD_INLINE float magnitude(const float* x, int64_t n) {
-  float largest = 0.0f, poison = 0.0f;
-#pragma omp simd reduction(max : largest) reduction(+ : poison)
-  for (int64_t i = 0; i < n; ++i) {
-    const float a = __builtin_fabsf(x[i]);
-    largest = a > largest ? a : largest;
-    poison += x[i] * 0.0f;
-  }
-  return largest + poison;
+// f(numbers, at, count) over the numbers x[at] of a group, sixteen at a time; the rest are 8, with
+// zeros behind them.
+template <typename F>
+SD_INLINE void each_sixteen(const float* x, int64_t n, F&& f) {
+  int64_t at = 0;
+  for (; at + 16 <= n; at += 16) f(floats_load(x + at), at, 16);
+  if (at == n) return;
+  float rest[16] = {};
+  memcpy(rest, x + at, 32);
+  f(floats_load(rest), at, 8);
 }
 
-SD_INLINE int32_t nearest(float x) { return (int32_t)__builtin_rintf(x); }
+// Largest magnitude; infinity or NaN if any of them is not finite.
+SD_INLINE float magnitude(const float* x, int64_t n) {
+  Ints most = ints_set(0);  // magnitudes compare as their bits do
+  each_sixteen(x, n, [&](Floats a, int64_t, int64_t) { most = ints_max(most, magnitude_bits(a)); });
+  return bits_to_float((uint32_t)largest_of(most));
+}
 
 // One group of one plane. Returns the sum of the codes.
 SD_INLINE int32_t quantize_plane(const float* x, int64_t n, float inverse, float least,
                                  float most, int8_t* out) {
-  int32_t sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) {
-    float scaled = x[i] * inverse;
-    scaled = scaled < least ? least : scaled;
-    scaled = scaled > most ? most : scaled;
-    const int32_t code = nearest(scaled);
-    out[i] = (int8_t)code;
-    sum += code;
-  }
-  return sum;
+  const Floats factor = floats_set(inverse), low = floats_set(least), high = floats_set(most);
+  Ints sum = ints_set(0);
+  each_sixteen(x, n, [&](Floats a, int64_t at, int64_t count) {
+    const Ints code = nearest(floats_min(floats_max(floats_mul(a, factor), low), high));
+    bytes_store(out + at, low_bytes(code), count);
+    sum = ints_add(sum, code);
+  });
+  return sum_of(sum);
 }
 
 // Both planes of one group, interleaved by four columns.
 SD_INLINE int32_t quantize_planes(const float* x, int64_t n, float inverse, int8_t* out) {
-  constexpr int64_t kChunk = 64;
-  int32_t sum = 0;
-  int8_t high[kChunk], low[kChunk];
-  for (int64_t start = 0; start < n; start += kChunk) {
-    const int64_t width = min64(kChunk, n - start);
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < width; ++i) {
-      const int32_t code = nearest(x[start + i] * inverse);
-      const int32_t h = (code + 128) >> 8;
-      high[i] = (int8_t)h;
-      low[i] = (int8_t)(code - h * 256);
-      sum += code;
-    }
-    for (int64_t i = 0; i < width; i += 4) {
-      memcpy(out + (start + i) * 2, high + i, 4);
-      memcpy(out + (start + i) * 2 + 4, low + i, 4);
-    }
-  }
-  return sum;
+  const Floats factor = floats_set(inverse);
+  Ints sum = ints_set(0);
+  each_sixteen(x, n, [&](Floats a, int64_t at, int64_t count) {
+    const Ints code = nearest(floats_mul(a, factor));
+    planes_store(out + 2 * at, high_plane(code), low_bytes(code), count);
+    sum = ints_add(sum, code);
+  });
+  return sum_of(sum);
 }
 
 static void quantize_row(const Matrix& w, const RowsView& v, int32_t activation_bits, float clip,
                          const float* x, int64_t row) {
   int8_t* codes = (int8_t*)v.codes + row * v.k * v.planes;
   float* scales = (float*)v.scales + row * v.groups;
-  int32_t* sums = (int32_t*)v.sums + row * v.groups;
+  int32_t* shifts = (int32_t*)v.shifts + row * v.groups;
+  float* offsets = (float*)v.offsets + row * v.groups;
   const float levels = activation_bits == 16 ? kMaxPlane16 : activation_bits == 8 ? 127.0f : 7.0f;
+  // Step by step for all groups: what one waits for does not hold up the others.
   bool finite = true;
   for (int64_t g = 0; g < v.groups; ++g) {
-    const float* part = x + g * w.group;
-    float largest = magnitude(part, w.group);
-    if (activation_bits == 4) largest *= clip;
-    const int64_t at = g * w.group;
-    if (!(largest < INFINITY)) {
-      finite = false;
-      memset(codes + at * v.planes, 0, (size_t)(w.group * v.planes));
-      sums[g] = 0;
-      continue;
-    }
-    // Below this the inverse would overflow; such numbers are zero beside anything else.
-    const float inverse = largest > 1e-30f ? levels / largest : 0.0f;
-    scales[g] = inverse > 0.0f ? largest / levels : 0.0f;
-    if (activation_bits == 16) {
-      sums[g] = quantize_planes(part, w.group, inverse, codes + at * 2);
-    } else {
-      const float least = activation_bits == 8 ? -127.0f : -8.0f;
-      sums[g] = quantize_plane(part, w.group, inverse, least, levels, codes + at);
-    }
+    scales[g] = magnitude(x + g * w.group, w.group);
+    finite = finite && scales[g] < INFINITY;
   }
   if (!finite) {
+    memset(codes, 0, (size_t)(v.k * v.planes));
+    memset(shifts, 0, (size_t)v.groups * 4);  // and so are offsets
     for (int64_t g = 0; g < v.groups; ++g) scales[g] = NAN;
+    return;
+  }
+  for (int64_t g = 0; g < v.groups; ++g) {
+    const float largest = activation_bits == 4 ? scales[g] * clip : scales[g];
+    // Below this the inverse would overflow; such numbers are zero beside anything else.
+    const bool tiny = largest <= 1e-30f;
+    scales[g] = tiny ? 0.0f : largest / levels;
+    offsets[g] = tiny ? 0.0f : levels / largest;
+  }
+  const float least = activation_bits == 8 ? -127.0f : -8.0f;
+  for (int64_t g = 0; g < v.groups; ++g) {
+    const float* part = x + g * w.group;
+    int8_t* out = codes + g * w.group * v.planes;
+    const float inverse = offsets[g];
+    const int32_t sum = activation_bits == 16
+                            ? quantize_planes(part, w.group, inverse, out)
+                            : quantize_plane(part, w.group, inverse, least, levels, out);
+    const int32_t middle = w.bits == 4 ? 8 : 128;
+    if (w.zero_kind == kSymmetric && sums_fit(w.bits, w.group)) {
+      shifts[g] = -middle * sum;
+    } else if (w.zero_kind == kSymmetric) {
+      offsets[g] = -(float)middle * (float)sum;
+    } else {
+      offsets[g] = w.zero_kind == kZeroPoints ? -(float)sum : scales[g] * (float)sum;
+    }
   }
 }
 

@@ -2,13 +2,26 @@
 // otherwise. Lane r of a tile belongs to its output row r.
 // Included inside a level's namespace.
 
+// Before a loop over an array of registers: unrolled late, the array would stay in memory.
+#define SD_UNROLL _Pragma("GCC unroll 8")
+// Inlined side by side, kernels that need every register compile to worse code.
+#define SD_NOINLINE __attribute__((noinline))
+
+// The same pointer, of which the compiler does not know so: it loads again what it would otherwise
+// hold in a register.
+template <typename T>
+SD_INLINE const T* again(const T* p) {
+  asm volatile("" : "+r"(p));
+  return p;
+}
+
 #if defined(__AVX512VNNI__)
 
 typedef __m512i Ints;
 typedef __m512 Floats;
 typedef __m512i Codes;  // 64 bytes
 
-SD_INLINE Ints ints_zero() { return _mm512_setzero_si512(); }
+SD_INLINE Ints ints_set(int32_t a) { return _mm512_set1_epi32(a); }
 SD_INLINE Codes codes_load(const uint8_t* p) { return _mm512_loadu_si512(p); }
 SD_INLINE Codes codes_low(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(0x0f)); }
 SD_INLINE Codes codes_high(Codes c) {
@@ -21,15 +34,16 @@ SD_INLINE Fours fours_load(const int8_t* x) {
   memcpy(&four, x, 4);
   return _mm512_set1_epi32(four);
 }
-// Lane += four unsigned codes (small: below 16) times the four signed bytes.
+// Lane += four unsigned codes (small: below 16) times the four signed bytes. Of the intrinsic GCC
+// makes copies of sums, and then has too few registers.
 template <bool kSmall>
 SD_INLINE Ints dot(Ints sum, Codes c, Fours x) {
-  return _mm512_dpbusd_epi32(sum, c, x);
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(c), "v"(x));
+  return sum;
 }
 SD_INLINE Ints join_planes(Ints high, Ints low) {
   return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
 }
-SD_INLINE Ints ints_minus(Ints a, int32_t b) { return _mm512_sub_epi32(a, _mm512_set1_epi32(b)); }
 SD_INLINE Floats to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
 SD_INLINE Floats floats_set(float a) { return _mm512_set1_ps(a); }
 SD_INLINE Floats floats_load(const float* p) { return _mm512_loadu_ps(p); }
@@ -50,6 +64,20 @@ SD_INLINE Floats bf16_odd(Codes c) {
   return _mm512_castsi512_ps(_mm512_and_si512(c, _mm512_set1_epi32((int)0xffff0000)));
 }
 SD_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
+SD_INLINE Floats floats_min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+SD_INLINE Floats floats_max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+SD_INLINE Ints magnitude_bits(Floats a) {
+  return _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
+}
+SD_INLINE Ints ints_max(Ints a, Ints b) { return _mm512_max_epi32(a, b); }
+SD_INLINE Ints ints_add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+SD_INLINE int32_t largest_of(Ints a) { return _mm512_reduce_max_epi32(a); }
+SD_INLINE int32_t sum_of(Ints a) { return _mm512_reduce_add_epi32(a); }
+SD_INLINE Ints nearest(Floats a) { return _mm512_cvtps_epi32(a); }
+SD_INLINE __m128i low_bytes(Ints a) { return _mm512_cvtepi32_epi8(a); }
+SD_INLINE __m128i high_plane(Ints a) {
+  return low_bytes(_mm512_srai_epi32(_mm512_add_epi32(a, _mm512_set1_epi32(128)), 8));
+}
 
 #elif defined(__AVX2__)
 
@@ -57,7 +85,7 @@ struct Ints { __m256i a, b; };
 struct Floats { __m256 a, b; };
 struct Codes { __m256i a, b; };
 
-SD_INLINE Ints ints_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+SD_INLINE Ints ints_set(int32_t a) { return {_mm256_set1_epi32(a), _mm256_set1_epi32(a)}; }
 SD_INLINE Codes codes_load(const uint8_t* p) {
   return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 32))};
 }
@@ -96,10 +124,6 @@ SD_INLINE Ints dot(Ints sum, Codes c, Fours x) {
 SD_INLINE Ints join_planes(Ints h, Ints l) {
   return {_mm256_add_epi32(_mm256_slli_epi32(h.a, 8), l.a),
           _mm256_add_epi32(_mm256_slli_epi32(h.b, 8), l.b)};
-}
-SD_INLINE Ints ints_minus(Ints a, int32_t b) {
-  const __m256i all = _mm256_set1_epi32(b);
-  return {_mm256_sub_epi32(a.a, all), _mm256_sub_epi32(a.b, all)};
 }
 SD_INLINE Floats to_floats(Ints a) { return {_mm256_cvtepi32_ps(a.a), _mm256_cvtepi32_ps(a.b)}; }
 SD_INLINE Floats floats_set(float a) { return {_mm256_set1_ps(a), _mm256_set1_ps(a)}; }
@@ -140,6 +164,48 @@ SD_INLINE Floats bf16_odd(Codes c) {
           _mm256_castsi256_ps(_mm256_and_si256(c.b, mask))};
 }
 SD_INLINE void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
+SD_INLINE Floats floats_min(Floats a, Floats b) {
+  return {_mm256_min_ps(a.a, b.a), _mm256_min_ps(a.b, b.b)};
+}
+SD_INLINE Floats floats_max(Floats a, Floats b) {
+  return {_mm256_max_ps(a.a, b.a), _mm256_max_ps(a.b, b.b)};
+}
+SD_INLINE Ints magnitude_bits(Floats a) {
+  const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+  return {_mm256_and_si256(_mm256_castps_si256(a.a), mask),
+          _mm256_and_si256(_mm256_castps_si256(a.b), mask)};
+}
+SD_INLINE Ints ints_max(Ints a, Ints b) {
+  return {_mm256_max_epi32(a.a, b.a), _mm256_max_epi32(a.b, b.b)};
+}
+SD_INLINE Ints ints_add(Ints a, Ints b) {
+  return {_mm256_add_epi32(a.a, b.a), _mm256_add_epi32(a.b, b.b)};
+}
+SD_INLINE int32_t largest_of(Ints a) {
+  const __m256i b = _mm256_max_epi32(a.a, a.b);
+  __m128i c = _mm_max_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+  c = _mm_max_epi32(c, _mm_shuffle_epi32(c, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(c, _mm_shuffle_epi32(c, 0xb1)));
+}
+SD_INLINE int32_t sum_of(Ints a) {
+  const __m256i b = _mm256_add_epi32(a.a, a.b);
+  __m128i c = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+  c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(c, _mm_shuffle_epi32(c, 0xb1)));
+}
+SD_INLINE Ints nearest(Floats a) { return {_mm256_cvtps_epi32(a.a), _mm256_cvtps_epi32(a.b)}; }
+SD_INLINE __m128i low_bytes(Ints a) {
+  const __m256i mask = _mm256_set1_epi32(0xff);
+  const __m256i words =
+      _mm256_packus_epi32(_mm256_and_si256(a.a, mask), _mm256_and_si256(a.b, mask));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+  return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+}
+SD_INLINE __m128i high_plane(Ints a) {
+  const __m256i half = _mm256_set1_epi32(128);
+  return low_bytes({_mm256_srai_epi32(_mm256_add_epi32(a.a, half), 8),
+                    _mm256_srai_epi32(_mm256_add_epi32(a.b, half), 8)});
+}
 
 #else
 
@@ -149,7 +215,7 @@ struct Codes { uint8_t v[64]; };
 
 #define SD_LANES for (int i = 0; i < 16; ++i)
 
-SD_INLINE Ints ints_zero() { return Ints{}; }
+SD_INLINE Ints ints_set(int32_t a) { Ints s; SD_LANES s.v[i] = a; return s; }
 SD_INLINE Codes codes_load(const uint8_t* p) { Codes c; memcpy(c.v, p, 64); return c; }
 SD_INLINE Codes codes_low(Codes c) { for (int i = 0; i < 64; ++i) c.v[i] &= 0x0f; return c; }
 SD_INLINE Codes codes_high(Codes c) { for (int i = 0; i < 64; ++i) c.v[i] >>= 4; return c; }
@@ -163,7 +229,6 @@ SD_INLINE Ints dot(Ints sum, Codes c, Fours x) {
   return sum;
 }
 SD_INLINE Ints join_planes(Ints h, Ints l) { SD_LANES h.v[i] = h.v[i] * 256 + l.v[i]; return h; }
-SD_INLINE Ints ints_minus(Ints a, int32_t b) { SD_LANES a.v[i] -= b; return a; }
 SD_INLINE Floats to_floats(Ints a) { Floats f; SD_LANES f.v[i] = (float)a.v[i]; return f; }
 SD_INLINE Floats floats_set(float a) { Floats f; SD_LANES f.v[i] = a; return f; }
 SD_INLINE Floats floats_load(const float* p) { Floats f; memcpy(f.v, p, 64); return f; }
@@ -195,6 +260,60 @@ SD_INLINE Floats bf16_odd(Codes c) {
   return f;
 }
 SD_INLINE void prefetch(const void*) {}
+SD_INLINE Floats floats_min(Floats a, Floats b) {
+  SD_LANES a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+SD_INLINE Floats floats_max(Floats a, Floats b) {
+  SD_LANES a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+SD_INLINE Ints magnitude_bits(Floats a) {
+  Ints s;
+  SD_LANES s.v[i] = (int32_t)(float_to_bits(a.v[i]) & 0x7fffffffu);
+  return s;
+}
+SD_INLINE Ints ints_max(Ints a, Ints b) {
+  SD_LANES a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+SD_INLINE Ints ints_add(Ints a, Ints b) { SD_LANES a.v[i] += b.v[i]; return a; }
+SD_INLINE int32_t largest_of(Ints a) {
+  int32_t most = a.v[0];
+  SD_LANES most = a.v[i] > most ? a.v[i] : most;
+  return most;
+}
+SD_INLINE int32_t sum_of(Ints a) { int32_t s = 0; SD_LANES s += a.v[i]; return s; }
+SD_INLINE Ints nearest(Floats a) {
+  Ints s;
+  SD_LANES s.v[i] = (int32_t)__builtin_rintf(a.v[i]);
+  return s;
+}
+struct Bytes { int8_t v[16]; };
+SD_INLINE Bytes low_bytes(Ints a) { Bytes b; SD_LANES b.v[i] = (int8_t)a.v[i]; return b; }
+SD_INLINE Bytes high_plane(Ints a) {
+  Bytes b;
+  SD_LANES b.v[i] = (int8_t)((a.v[i] + 128) >> 8);
+  return b;
+}
+SD_INLINE void bytes_store(int8_t* p, Bytes a, int64_t count) { memcpy(p, a.v, (size_t)count); }
+SD_INLINE void planes_store(int8_t* p, Bytes high, Bytes low, int64_t count) {
+  for (int i = 0; i < count; i += 4) {
+    memcpy(p + 2 * i, high.v + i, 4);
+    memcpy(p + 2 * i + 4, low.v + i, 4);
+  }
+}
 #undef SD_LANES
 
+#endif
+
+#if defined(__AVX2__)
+// The first 8 or 16 bytes; those of two planes, interleaved by four.
+SD_INLINE void bytes_store(int8_t* p, __m128i a, int64_t count) {
+  count == 16 ? _mm_storeu_si128((__m128i*)p, a) : _mm_storel_epi64((__m128i*)p, a);
+}
+SD_INLINE void planes_store(int8_t* p, __m128i high, __m128i low, int64_t count) {
+  _mm_storeu_si128((__m128i*)p, _mm_unpacklo_epi32(high, low));
+  if (count == 16) _mm_storeu_si128((__m128i*)(p + 16), _mm_unpackhi_epi32(high, low));
+}
 #endif
