@@ -40,7 +40,7 @@ _NUMBERS = ("float32", "bfloat16", "float16")
 # Bumped when the conversion changes what the model computes: old conversions are then ignored.
 _CONVERSION = "dequantized-float32-1"
 # Bumped when the native engine computes something else: what it has said is then sampled anew.
-_NATIVE = "native-1"
+_NATIVE = "native-2"
 
 Engine = Literal["transformers", "native"]
 """What computes: transformers' network, or the kernels that also serve the model."""
