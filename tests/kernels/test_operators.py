@@ -1,34 +1,28 @@
-"""Every operation on every back-end of this machine against its definition in float64."""
+"""Operations on every back-end of this machine against their definitions in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from operator_backends import Backend, any_product, attend, examples, few, linear, moved, numbers
 from operator_cases import (
-    FINE,
     AttentionCase,
     Layout,
-    LinearCase,
     LoraCase,
     SampleCase,
-    activations,
-    atom_cases,
     attention_cases,
     check_written,
     close,
-    dense_cases,
     dtypes,
     grid_weight,
     layouts,
-    linear_cases,
     lora_cases,
-    placed,
     sample_cases,
     seeds,
     write_cases,
@@ -36,157 +30,7 @@ from operator_cases import (
 
 import kernels
 from kernels import reference
-from kernels.cpu import available_isas, isa, num_threads, select_isa, set_num_threads
 from kernels.kv_cache import KVCache
-from kernels.weights import AtomWeight, QuantizedWeight
-
-
-@dataclass(frozen=True)
-class Backend:
-    """Where operations run: a CPU at one instruction-set level, or a GPU.
-
-    Attributes:
-        device: Of the tensors.
-        level: Of the CPU.
-        groups: Sizes that it has kernels for.
-        fine: Relative error of products of float32.
-        coarse: And of 16-bit formats.
-    """
-
-    device: str
-    level: str = ""
-    groups: tuple[int, ...] = (8, 32, 40, 64, 128)
-    fine: float = FINE
-    coarse: float = FINE
-
-    def __str__(self) -> str:
-        return self.level or self.device
-
-    def precision(self, x: torch.Tensor) -> float:
-        return self.fine if x.dtype == torch.float32 else self.coarse
-
-    def put(self, tensor: torch.Tensor, layout: Layout = "plain") -> torch.Tensor:
-        return placed(tensor.to(self.device), layout)
-
-
-BACKENDS = [Backend("cpu", level) for level in available_isas()]
-if torch.cuda.is_available():
-    BACKENDS.append(Backend("cuda", groups=(32, 64, 128), fine=2.0**-14, coarse=2.0**-8))
-
-
-@pytest.fixture(params=BACKENDS, ids=str, scope="module")
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """A back-end that is in use; memory for results is full of NaN before they are written."""
-    before, deterministic = isa(), torch.are_deterministic_algorithms_enabled()
-    if request.param.level:
-        select_isa(request.param.level)
-    # Deterministic algorithms are what makes PyTorch fill new memory.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    assert torch.empty(3).isnan().all()
-    yield request.param
-    torch.use_deterministic_algorithms(deterministic)
-    select_isa(before)
-
-
-@pytest.fixture(scope="module")
-def threads() -> Iterator[Callable[[int], None]]:
-    """Sets the number of threads until the end."""
-    before = num_threads()
-    yield set_num_threads
-    set_num_threads(before)
-
-
-examples = settings(max_examples=30, deadline=None)
-few = settings(max_examples=8, deadline=None)
-
-
-def linear(backend: Backend, case: LinearCase, layout: Layout = "plain") -> torch.Tensor:
-    """The case's product on a back-end."""
-    x = backend.put(case.x, layout)
-    bias = None if case.bias is None else backend.put(case.bias)
-    if isinstance(case.weight, torch.Tensor):
-        return kernels.dense_linear(x, kernels.pack_dense(case.weight, backend.device), bias).cpu()
-    if isinstance(case.weight, AtomWeight):
-        return kernels.w4a4_linear(x, kernels.pack(case.weight, backend.device), case.clip).cpu()
-    product = kernels.int4_linear if case.weight.bits == 4 else kernels.int8_linear
-    packed = kernels.pack(case.weight, backend.device)
-    return product(x, packed, case.activation_bits, bias).cpu()
-
-
-def any_product(backend: Backend) -> st.SearchStrategy[LinearCase]:
-    """Products of all kinds."""
-    groups = [group for group in backend.groups if group % 32 == 0]
-    return st.one_of(linear_cases(groups=backend.groups), atom_cases(groups), dense_cases())
-
-
-@given(data=st.data(), layout=layouts)
-@examples
-def test_products_of_weights_on_a_grid(
-    backend: Backend, data: st.DataObject, layout: Layout
-) -> None:
-    case = data.draw(linear_cases(groups=backend.groups))
-    case.check(linear(backend, case, layout), backend.precision(case.x))
-
-
-@given(data=st.data(), layout=layouts)
-@examples
-def test_products_of_mixed_precision(backend: Backend, data: st.DataObject, layout: Layout) -> None:
-    case = data.draw(atom_cases([group for group in backend.groups if group % 32 == 0]))
-    case.check(linear(backend, case, layout), backend.precision(case.x))
-
-
-@given(case=dense_cases(), layout=layouts)
-@examples
-def test_products_of_dense_weights(backend: Backend, case: LinearCase, layout: Layout) -> None:
-    case.check(linear(backend, case, layout), backend.precision(case.x))
-
-
-@given(case=linear_cases(groups=(32, 64), rows=(6,)), dim=st.integers(1, 4))
-@few
-def test_products_keep_leading_dimensions(backend: Backend, case: LinearCase, dim: int) -> None:
-    k = case.x.shape[1]
-    shape = {1: (k,), 2: (6, k), 3: (2, 3, k), 4: (3, 1, 2, k)}[dim]
-    case = case.with_x(case.x[0] if dim == 1 else case.x.view(shape))
-    case.check(linear(backend, case), backend.precision(case.x))
-
-
-@given(data=st.data(), bad=st.sampled_from((float("nan"), float("inf"), -float("inf"))))
-@examples
-def test_a_bad_row_spoils_itself_and_no_other(
-    backend: Backend, data: st.DataObject, bad: float
-) -> None:
-    case = data.draw(any_product(backend))
-    if not case.x.numel():
-        return
-    clean = linear(backend, case)
-    row, column = (data.draw(st.integers(0, size - 1)) for size in case.x.shape)
-    x = case.x.clone()
-    x[row, column] = bad
-    spoilt = linear(backend, case.with_x(x))
-    others = torch.arange(len(x)) != row
-    assert torch.equal(spoilt[others], clean[others])
-    assert not spoilt[row].isfinite().any()
-    # Nothing of it lingers in working memory.
-    assert torch.equal(linear(backend, case), clean)
-
-
-def test_activations_are_rounded_half_to_even(backend: Backend) -> None:
-    """Scale 1, a weight that picks every column: the codes themselves come out."""
-    k = 32
-    x = torch.zeros(1, k)
-    x[0, :8] = torch.tensor([127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5])
-    codes = torch.eye(k, dtype=torch.int8)
-    weight = QuantizedWeight(codes, torch.ones(k, 1).half(), None, 8, k)
-    got = linear(backend, LinearCase(x, weight, 8))
-    assert got[0, :8].tolist() == [127, 0, 2, 2, 0, -2, -2, 126]
-
-
-def test_large_products(backend: Backend) -> None:
-    """More rows than are kept in a cache together, and a width of a real model."""
-    generator = torch.Generator().manual_seed(0)
-    weight = grid_weight(generator, 193, 1536, 64, "zero_points")
-    case = LinearCase(activations(generator, 130, 1536, 64), weight)
-    case.check(linear(backend, case), 4 * backend.fine)
 
 
 @given(data=st.data())
@@ -253,16 +97,6 @@ def test_a_bad_row_spoils_its_own_sum(
         assert spoilt[row].isnan().all()
     else:
         torch.testing.assert_close(spoilt[row], case.y[row], rtol=0, atol=0, equal_nan=True)
-
-
-@st.composite
-def numbers(draw: st.DrawFn, most: int = 200, even: bool = False) -> torch.Tensor:
-    """Rows [M, K] or [A, B, K] of any width, in any format."""
-    shape = draw(st.sampled_from(((0,), (1,), (5,), (2, 3), (0, 2))))
-    width = draw(st.integers(1, most // 2)) * 2 if even else draw(st.integers(1, most))
-    generator = torch.Generator().manual_seed(draw(seeds))
-    size = draw(st.sampled_from((1e-3, 1.0, 30.0)))
-    return (torch.randn(*shape, width, generator=generator) * size).to(draw(dtypes))
 
 
 @given(x=numbers(), layout=layouts, eps=st.sampled_from((0.0, 1e-6, 1e-2)))
@@ -378,21 +212,6 @@ def test_embedding(
 
 
 KINDS = ("dense", "symmetric", "zero_points", "offsets", "int8")
-
-
-def attend(backend: Backend, case: AttentionCase, layout: Layout = "plain") -> torch.Tensor:
-    """The case's attention on a back-end."""
-    q, cache = backend.put(case.q, layout), moved(backend, case.cache)
-    tables, lengths, bounds = (backend.put(one) for one in case.tables)
-    return kernels.paged_attention(q, cache, tables, lengths, bounds, case.scale).cpu()
-
-
-def moved(backend: Backend, cache: KVCache) -> KVCache:
-    parts = (cache.keys, cache.values, cache.key_params, cache.value_params)
-    there = [None if one is None else backend.put(one) for one in parts]
-    assert there[0] is not None
-    assert there[1] is not None
-    return KVCache(there[0], there[1], there[2], there[3], cache.kind)
 
 
 @given(case=attention_cases(), layout=layouts)
