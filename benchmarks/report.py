@@ -23,7 +23,9 @@ _RULE = "|---|---:|---|---|---:|---:|---:|---|---|"
 
 def page(folder: Path = FOLDER) -> str:
     """The whole page; what the loop learns comes first."""
-    paths = sorted(folder.glob("*.json"), key=lambda path: (path.stem != "learning", path.stem))
+    paths = sorted(
+        folder.glob("*.json"), key=lambda path: (not path.stem.startswith("learning"), path.stem)
+    )
     sections = ("\n".join(_section(json.loads(path.read_text()))) for path in paths)
     return "\n".join([_HEAD, *sections])
 
