@@ -22,6 +22,7 @@ from pipeline.files import write_text
 from pipeline.reading import Tokens
 from pipeline.training.checkpoints import latest_complete, mark_complete, remove_others
 from pipeline.training.settings import TrainSettings
+from pipeline.training.trainer import CHECKPOINTS, common_arguments
 from verifier.errors import InputError
 
 Text = tuple[Tokens, Tokens]
@@ -29,7 +30,7 @@ Text = tuple[Tokens, Tokens]
 
 Report = Callable[[str, int, int], None]
 
-_CHECKPOINTS, _CURVE = "checkpoints", "curve.json"
+_CURVE = "curve.json"
 
 
 def distill(
@@ -61,28 +62,11 @@ def distill(
     Raises:
         InputError: The loss is no longer a finite number.
     """
-    folder = partial / _CHECKPOINTS
+    folder = partial / CHECKPOINTS
     arguments = TrainingArguments(
-        output_dir=str(folder),
         max_steps=steps,
-        per_device_train_batch_size=1,
         gradient_accumulation_steps=settings.pairs_per_step,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=math.ceil(settings.warmup * steps),
-        optim="adamw_torch",
-        train_sampling_strategy="sequential",
-        bf16=mixed,
-        use_cpu=True,
-        save_strategy="steps",
-        save_steps=settings.checkpoint_every,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        seed=settings.seed % 2**32,
+        **common_arguments(settings, steps, folder, on_cpu=True, mixed=mixed),
     )
     order = _order(len(texts), steps * settings.pairs_per_step, settings.seed)
     trainer = _Distiller(student, teacher, arguments, [texts[i] for i in order], folder, report)

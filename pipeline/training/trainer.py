@@ -54,32 +54,41 @@ def arguments(
     """
     imitates = settings.method == "sft"
     return DPOConfig(
-        output_dir=str(folder),
         loss_type=["sft"] if imitates else [settings.loss, "sft"],
         loss_weights=[1.0] if imitates else [1.0, settings.sft_weight],
         beta=settings.beta,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=int(settings.warmup * updates),
-        optim="adamw_torch",
         num_train_epochs=1,
-        per_device_train_batch_size=1,
-        train_sampling_strategy="sequential",
         max_length=None,
         disable_dropout=settings.lora_dropout == 0,
-        bf16=mixed,
-        use_cpu=on_cpu,
         gradient_checkpointing=settings.gradient_checkpointing,
-        save_strategy="steps",
-        save_steps=settings.checkpoint_every,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        seed=settings.seed % 2**32,
+        **common_arguments(settings, updates, folder, on_cpu=on_cpu, mixed=mixed),
     )
+
+
+def common_arguments(
+    settings: TrainSettings, updates: int, folder: Path, *, on_cpu: bool, mixed: bool
+) -> dict[str, Any]:
+    """What transformers is told whatever the loss is; as `arguments`."""
+    return {
+        "output_dir": str(folder),
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": int(settings.warmup * updates),
+        "optim": "adamw_torch",
+        "per_device_train_batch_size": 1,
+        "train_sampling_strategy": "sequential",
+        "bf16": mixed,
+        "use_cpu": on_cpu,
+        "save_strategy": "steps",
+        "save_steps": settings.checkpoint_every,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "seed": settings.seed % 2**32,
+    }
 
 
 class PreferenceTrainer(DPOTrainer):
