@@ -87,6 +87,7 @@ def _loaded(network: Any, settings: TrainSettings, folder: Path) -> Any:
             remedy="start from an adapter of the same shape, or change train.lora",
         )
     config.lora_dropout = settings.lora_dropout
+    config.base_model_name_or_path = None  # peft would ask the hub for it at every checkpoint
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from killed import run
+from peft import PeftModel
 from small_pairs import make_groups, quick
+from transformers import AutoModelForCausalLM
 
 from pipeline.adapters import adapter_hash
 from pipeline.models import load_model
 from pipeline.training import curves, plan
+from pipeline.training.adapters import with_adapter
 from pipeline.training.train import ADAPTER, CURVES, SUMMARY, train
 from verifier.errors import InputError
 
@@ -163,11 +166,27 @@ def test_goes_on_from_an_adapter_which_is_the_reference(trained, tiny, tmp_path)
     assert results(tmp_path) != before
 
 
+def test_checkpoints_ask_no_hub(trained, tiny, tmp_path, monkeypatch):
+    """peft asks for the base's configuration where the adapter names a base that is no folder."""
+    from peft.utils import save_and_load
+
+    published = tmp_path / "published"
+    shutil.copytree(trained / ADAPTER, published)
+    config = json.loads((published / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "somebody/model"
+    (published / "adapter_config.json").write_text(json.dumps(config))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        save_and_load, "check_file_exists_on_hf_hub", lambda name, *_: asked.append(name)
+    )
+    network = AutoModelForCausalLM.from_pretrained(str(tiny.folder))
+    with_adapter(network, quick(), published).save_pretrained(str(tmp_path / "checkpoint"))
+    assert asked == []
+    assert (tmp_path / "checkpoint" / "adapter_model.safetensors").is_file()
+
+
 def test_plain_peft_loads_the_adapter(trained, tiny):
     """And gives the same log-probabilities as the model that specdrive itself merges."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
     tokens = torch.tensor([[5, 20, 33, 47, 60]])
     base = AutoModelForCausalLM.from_pretrained(str(tiny.folder)).eval()
     with torch.no_grad():
