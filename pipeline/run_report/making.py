@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.run_report.reading import Run, label_of
 from pipeline.run_report.wording import count, duration, number
+from pipeline.runs.manifest import SIDE_BY_SIDE, elapsed
 
 STAGE_ORDER = ("generate", "verify", "repair", "rank", "train", "evaluate", "select", "quantize")
 
@@ -56,6 +57,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     seconds = [stage.seconds for stage in run.stages if stage.seconds is not None]
     found = [
         ("time in stages", duration(sum(seconds)) if seconds else ""),
+        ("time from start to end", _elapsed(run, sum(seconds))),
         ("machine", _machine(run)),
         ("answers to learn from", f"{number(answers)}, {count(sampled, 'token')}"),
         ("answers evaluated", f"{number(judged)}, {count(evaluated, 'token')}"),
@@ -64,6 +66,17 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("seeds", _seeds(run)),
     ]
     return [(what, value) for what, value in found if value]
+
+
+def _elapsed(run: Run, together: float) -> str:
+    """Said where stages ran side by side; pauses of a run that was stopped are left out."""
+    spans = [
+        (started, stage.seconds)
+        for stage in run.stages
+        if stage.seconds is not None and (started := str(stage.manifest.get("started") or ""))
+    ]
+    took = elapsed(spans)
+    return duration(took) if spans and took < SIDE_BY_SIDE * together else ""
 
 
 def _machine(run: Run) -> str:

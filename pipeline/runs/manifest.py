@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from verifier.errors import InputError
 from verifier.yaml_files import load_json
 
 MANIFEST = "manifest.json"
+SIDE_BY_SIDE = 0.95
+"""Share of the stages' time: a run that took less of it had several at once."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,20 @@ def file_hash(path: Path) -> str:
 def _file_hash(path: Path, _size: int, _mtime: int, _inode: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def elapsed(spans: Iterable[tuple[str, float]]) -> float:
+    """Seconds in which at least one stage was at work; between two runs of a run none was.
+
+    Args:
+        spans: When each began (ISO 8601) and how many seconds it took. One that was interrupted
+            counts as if it had not been.
+    """
+    total, until = 0.0, float("-inf")
+    for began, seconds in sorted((datetime.fromisoformat(at).timestamp(), s) for at, s in spans):
+        total += max(0.0, began + seconds - max(began, until))
+        until = max(until, began + seconds)
+    return total
 
 
 def artefacts(folder: Path, *, without: str) -> dict[str, str]:

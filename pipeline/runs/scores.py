@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.runs.facts import PREFERRED_SPLITS
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.manifest import read_manifest
+from pipeline.runs.manifest import Manifest, elapsed, read_manifest
 from pipeline.runs.plan import Step
 from verifier.errors import InputError
 from verifier.yaml_files import load_json
@@ -78,10 +78,8 @@ def headline_split(scores: Sequence[ModelScores]) -> str:
 
 def step_seconds(run: RunFolder, step: Step) -> float | None:
     """How long a finished step took; None if it is not finished."""
-    with suppress(InputError):
-        manifest = read_manifest(run.path / step.folder)
-        return manifest.seconds if manifest else None
-    return None
+    manifest = _manifest(run, step)
+    return manifest.seconds if manifest else None
 
 
 def stage_seconds(run: RunFolder, steps: Sequence[Step]) -> dict[str, float]:
@@ -92,9 +90,21 @@ def stage_seconds(run: RunFolder, steps: Sequence[Step]) -> dict[str, float]:
     return totals
 
 
+def elapsed_seconds(run: RunFolder, steps: Sequence[Step]) -> float:
+    """Time in which at least one stage was at work."""
+    found = [manifest for step in steps if (manifest := _manifest(run, step)) is not None]
+    return elapsed((one.started, one.seconds) for one in found)
+
+
 def selection(run: RunFolder) -> dict[str, Any] | None:
     """``select/selection.json``, if it is there."""
     return _json(run.path / "select" / "selection.json")
+
+
+def _manifest(run: RunFolder, step: Step) -> Manifest | None:
+    with suppress(InputError):
+        return read_manifest(run.path / step.folder)
+    return None
 
 
 def _json(path: Path) -> Any:

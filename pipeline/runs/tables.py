@@ -15,10 +15,12 @@ from pipeline.runs.comparison import ScoreChange
 from pipeline.runs.engine import State
 from pipeline.runs.facts import duration, fact, model_name, percent
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.manifest import SIDE_BY_SIDE
 from pipeline.runs.plan import ENDING, ROUND, Step
 from pipeline.runs.scores import (
     RATES,
     ModelScores,
+    elapsed_seconds,
     headline_split,
     model_scores,
     selection,
@@ -69,8 +71,11 @@ def scores_view(run: RunFolder, steps: Sequence[Step]) -> RenderableType:
     spent = " · ".join(
         f"{stage} {duration(seconds[stage])}" for stage in (*ROUND, *ENDING) if stage in seconds
     )
-    total = duration(sum(seconds.values()))
-    lines.append(labelled("time", Text.assemble(total, (f"  {spent}", "dim"))))
+    total, took = sum(seconds.values()), elapsed_seconds(run, steps)
+    if took < SIDE_BY_SIDE * total:
+        spent = f"stages together {duration(total)}: {spent}"
+        total = took
+    lines.append(labelled("time", Text.assemble(duration(total), (f"  {spent}", "dim"))))
     return Group(*lines)
 
 
