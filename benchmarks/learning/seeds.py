@@ -14,6 +14,7 @@ from pipeline.runs.comparison import flattened
 
 Row = Mapping[str, Cell]
 
+_CHAMPION = "champion"
 _NOT_LEARNING = ("name", "workers", "tracking.", "model.device", "select.", "variants")
 _MEASURING = ("evaluate.samples", "evaluate.seeds", "evaluate.splits", "evaluate.robustness",
               "evaluate.perplexity", "evaluate.every_round")  # fmt: skip
@@ -27,9 +28,9 @@ def seeds(runs: Sequence[Run]) -> Table:
     """
     main = runs[0]
     numbers = sorted({one.number for run in runs for one in run.rounds if one.number})
-    columns = ["base", *(f"round {number}" for number in numbers)]
+    columns = ["base", *(f"round {number}" for number in numbers), _CHAMPION]
     kinds: dict[str, Kind] = {"": "text", "settings": "text", "answers": "count"}
-    kinds |= dict.fromkeys(columns, "rate")
+    kinds |= {**dict.fromkeys(columns, "rate"), "which": "text"}
     rows: list[Row] = []
     kinds_of_run = _by_differences(runs)
     for group in _groups(runs):
@@ -46,7 +47,8 @@ def seeds(runs: Sequence[Run]) -> Table:
         rows if len(runs) > 1 else (),
         [
             "A run's brackets are the 95 % interval over its answers; those of a mean are the "
-            "lowest and highest run. Means are over runs that learn with the same settings.",
+            "lowest and highest run. Means are over runs that learn with the same settings. The "
+            f"champion is the round with the best answers to {_split(main)} tasks.",
             *(f"Settings of {name} that differ: {what}." for what, name in kinds_of_run.items()),
         ],
     )
@@ -89,6 +91,9 @@ def _row(run: Run, main: Run, called: Mapping[str, str]) -> Row:
         for one in run.rounds
         if (found := _scores(one, main.split)) and found.answers
     }
+    champion = run.champion
+    if champion is not None and (found := _scores(champion, main.split)) and found.answers:
+        scores[_CHAMPION] = found.strict_success
     answers = {found.answers for one in run.rounds if (found := _scores(one, main.split))}
     return {
         "": f"seed {run.config.get('seed', '–')}",
@@ -97,7 +102,12 @@ def _row(run: Run, main: Run, called: Mapping[str, str]) -> Row:
         else called.get(_differences(run, main), "the same"),
         "answers": max(answers, default=None),
         **{label: rate_cell(rate) for label, rate in scores.items()},
+        "which": champion.label if champion is not None else None,
     }
+
+
+def _split(run: Run) -> str:
+    return str((run.selection or {}).get("split", "validation"))
 
 
 def _scores(one: Round, split: str) -> Scores | None:

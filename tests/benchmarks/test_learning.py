@@ -181,6 +181,19 @@ def test_no_mean_of_a_round_that_some_run_lacks(run, tmp_path):
     assert mean["round 2"] is None
 
 
+def test_each_seed_has_the_champion_of_its_own_choice(run, tmp_path):
+    other = make(tmp_path / "other", seed=1, rounds=2)
+    for folder, chosen in ((run, "round-01"), (other, "round-02")):
+        selection = {"champion": chosen, "metric": "strict_success", "split": "train"}
+        write(folder / "select" / "selection.json", json.dumps(selection))
+    table = seeds([read_run(folder) for folder in (run, other)])
+    first, second, mean = table.rows
+    assert (first["which"], second["which"]) == ("round 1", "round 2")
+    assert (first["champion"], second["champion"]) == (first["round 1"], second["round 2"])
+    assert mean["champion"] == rate(0.875, 0.75, 1.0)
+    assert "best answers to train tasks" in table.notes[0]
+
+
 def test_one_run_has_no_table_of_seeds(run):
     assert tables_of(run)["Training seeds"]["rows"] == []
 
