@@ -9,7 +9,7 @@ from typing import Any
 
 from verifier.errors import InputError
 
-_WEIGHTS = "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
 _LAYERS = (".lora_A.weight", ".lora_B.weight")
 _PACKED = "U8"
@@ -33,7 +33,7 @@ def check_adapter(adapter: Path, base: Path) -> None:
         raise InputError(
             f"is an adapter of the kind {kind!r}", file=adapter, remedy="only LORA can be used"
         )
-    layers = tensor_shapes(adapter / _WEIGHTS)
+    layers = tensor_shapes(adapter / WEIGHTS)
     weights: dict[str, tuple[int, ...]] = {}
     for file in sorted(base.glob("*.safetensors")):
         weights |= _layer_shapes(file)

@@ -219,7 +219,7 @@ class QuantizeConfig(_Section):
         description="the champion's adapter: merged into the weights first, or kept beside them",
     )
     method: QuantizationMethod = Field(
-        default="awq", description="see `serving.quantization`; exact is for weights on a grid"
+        default="gptq", description="see `serving.quantization`; exact is for weights on a grid"
     )
     bits: Literal[4, 8] = Field(default=4, description="of the layers' weights")
     group: _Positive = Field(default=64, description="weights that share a scale")

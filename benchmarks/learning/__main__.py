@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.learning import making, tables
 from benchmarks.learning.page import Table
 from benchmarks.learning.picture import draw
+from benchmarks.learning.quantized import quantized
 from benchmarks.learning.seeds import seeds
 from benchmarks.results import FOLDER, commit, machine
 from pipeline.run_report.comparisons import SPLIT_WORDS
@@ -107,6 +108,7 @@ def all_tables(runs: Sequence[Run]) -> list[Table]:
         tables.by_split(main, "paper_score"),
         tables.paper_count(main),
         seeds(runs),
+        quantized(main),
         making.origins(main),
         making.pairs(main),
         tables.rules(main),

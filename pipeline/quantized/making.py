@@ -1,15 +1,13 @@
-"""Dense weights to quantize, quantized ones, and how large both are."""
+"""Dense weights to quantize, and quantized ones."""
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.adapters import tensor_shapes
 from pipeline.config import QuantizeConfig
 from pipeline.models import LanguageModel, quiet
 from pipeline.native import serving_errors
@@ -18,7 +16,6 @@ from verifier.errors import InputError
 if TYPE_CHECKING:
     from serving.quantization.settings import QuantizeSettings
 
-_WEIGHTS = "model.safetensors"
 _COMPANIONS = ("*.json", "*.jinja", "*.model", "*.txt")
 _OWN = ("config.json", "model.safetensors.index.json")
 
@@ -129,24 +126,6 @@ def check_quantizable(model: LanguageModel, settings: QuantizeConfig) -> None:
 
         architecture = read_architecture(read_json(model.folder / "config.json"))
         check_groups(architecture, quantizer_settings(settings))
-
-
-def sizes(dense: Path, checkpoint: Path) -> dict[str, Any]:
-    """Bytes of both models' weights, the dense ones in 16 bits, and bits per weight.
-
-    Everything counts: scales, embedding and head, norms.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in sorted(dense.glob("*.safetensors")):
-        shapes |= tensor_shapes(file)
-    weights = sum(math.prod(shape) for shape in shapes.values())
-    size = (checkpoint / _WEIGHTS).stat().st_size
-    return {
-        "weights": weights,
-        "bytes_bf16": 2 * weights,
-        "bytes": size,
-        "bits_per_weight": 8 * size / weights,
-    }
 
 
 def copied(source: Path, target: Path) -> None:

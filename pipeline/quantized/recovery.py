@@ -73,7 +73,8 @@ def recover(
 ) -> tuple[Path, dict[str, Any]]:
     """Train an adapter on a quantized model; its folder and the training's summary.
 
-    What an interrupted attempt has trained is not trained again.
+    The adapter is rounded to bfloat16, in which it is served. What an interrupted attempt has
+    trained is not trained again.
 
     Args:
         checkpoint: Folder of the quantized model.
@@ -110,7 +111,9 @@ def recover(
             report,
             mixed=computes_in_bfloat16(settings, model),
         )
-    save_adapter(network, folder / ADAPTER, dataclasses.replace(model, identifier=base))
+    held = network.state_dict()
+    kept = {name: held[name].bfloat16() for name in held if "lora_" in name}
+    save_adapter(network, folder / ADAPTER, dataclasses.replace(model, identifier=base), kept)
     found = {
         "steps": steps,
         "texts": len(texts),

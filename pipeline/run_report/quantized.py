@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.quantized.size import size_of
 from pipeline.run_report.reading import Run
 from pipeline.run_report.wording import points
 from verifier.errors import InputError
@@ -33,7 +34,7 @@ class Weights:
         paper: Paper score.
         parse: Parse rate.
         perplexity: Of neutral text.
-        megabytes: Of the weights.
+        megabytes: Of the weights and the adapter beside them.
         bits: Per weight, everything counted.
     """
 
@@ -135,7 +136,8 @@ def _label(name: str, said: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, said: Mapping[str, Any]) -> Weights:
-    one, size, dense = said["models"][name], said["size"], name == "bf16"
+    one = said["models"][name]
+    size, bits = size_of(said, name)
     return Weights(
         label=_label(name, said),
         kept=name == said["kept"],
@@ -143,8 +145,8 @@ def _row(name: str, said: Mapping[str, Any]) -> Weights:
         paper=Rate(**one["all"]["paper_score"]),
         parse=Rate(**one["all"]["parse_rate"]),
         perplexity=one["perplexity"]["neutral"],
-        megabytes=(size["bytes_bf16"] if dense else size["bytes"]) / 1e6,
-        bits=16.0 if dense else size["bits_per_weight"],
+        megabytes=size / 1e6,
+        bits=bits,
     )
 
 

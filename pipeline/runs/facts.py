@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import read_rows
+from pipeline.quantized.size import size_of
 from pipeline.runs.plan import Step
 from verifier.errors import InputError
 from worlds.statistics import Rate
@@ -116,7 +117,7 @@ def _quantize(folder: Path) -> str:
     models, kept = found["models"], found["kept"]
     before, after = (models[name]["all"]["strict_success"]["value"] for name in ("bf16", kept))
     passed = "passed" if found["gate"]["passed"] else "not passed"
-    bits = f"{found['size']['bits_per_weight']:.2f} bits per weight"
+    bits = f"{size_of(found, kept)[1]:.2f} bits per weight"
     return f"{bits}, {percent(before)} → {percent(after)} correct, gate {passed}"
 
 

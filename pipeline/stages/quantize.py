@@ -78,8 +78,9 @@ def run(context: StageContext) -> None:
         InputError: The model cannot be quantized as asked, or something cannot be loaded.
     """
     from pipeline.models import load_model
-    from pipeline.quantized.making import copied, sizes
+    from pipeline.quantized.making import copied
     from pipeline.quantized.measuring import compare, measure
+    from pipeline.quantized.size import sizes
 
     job = _job(context)
     dense = _dense(job)
@@ -95,11 +96,13 @@ def run(context: StageContext) -> None:
     measured = [before, after]
     kept, training = AFTER, None
     beside = job.beside
+    size = sizes(dense, checkpoint, beside)
     if settings.recover_steps and (
         settings.recover == "always" or _drop(before, after) > settings.max_drop + _SLACK
     ):
         trained, training = _recovered(job, dense, checkpoint)
         third = _load_quantized(job, checkpoint, trained)
+        size = sizes(dense, checkpoint, trained)
         again = measure(questions, third, RECOVERED)
         compared[RECOVERED] = compare(questions, before, again, (first, third))
         measured.append(again)
@@ -111,7 +114,7 @@ def run(context: StageContext) -> None:
         "name": job.name,
         **_how(settings),
         "adapter": adapter_hash(beside) if beside is not None else None,
-        "size": sizes(dense, checkpoint),
+        "size": size,
         "samples": settings.samples,
         "seeds": list(settings.seeds),
         "temperature": settings.temperature,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipeline.quantized.size import size_of
 from pipeline.tracking.evaluation import shown_split
 from pipeline.tracking.layout import Place
 from pipeline.tracking.rows import read_object
@@ -72,5 +73,5 @@ def _quantized(places: Sequence[Place]) -> list[str]:
     before, after = (said["models"][name]["all"] for name in ("bf16", said["kept"]))
     passed = "passed" if said["gate"]["passed"] else "failed"
     rates = " → ".join(percent(scores["strict_success"]) for scores in (before, after))
-    bits = f"{said['size']['bits_per_weight']:.2f} bits per weight"
+    bits = f"{size_of(said, said['kept'])[1]:.2f} bits per weight"
     return [f"Quantized ({said['method']}, {bits}): strict success {rates}. Gate **{passed}**.", ""]

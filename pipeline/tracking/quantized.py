@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.quantized.size import size_of
 from pipeline.tracking.content import Checkpoint, Content, Point, Table
 from pipeline.tracking.flavour import QUANTIZED
 from pipeline.tracking.layout import Place, RunFolder
@@ -32,7 +33,8 @@ def quantize(run: RunFolder, place: Place) -> Content:
     """Scores before and after, what changed, and the checkpoint."""
     summary = read_object(place.folder / "summary.json")
     models: Mapping[str, Mapping[str, Any]] = summary["models"]
-    gate, size, step = summary["gate"], summary["size"], place.round
+    gate, step = summary["gate"], place.round
+    size, bits = size_of(summary, summary["kept"])
     changed = summary["compared"][_after(summary)]
     found: list[Point] = []
     for name, one in models.items():
@@ -45,8 +47,8 @@ def quantize(run: RunFolder, place: Place) -> Content:
     shown = points(
         {
             f"{QUANTIZED}/change_of_strict_success": changed["strict_success"]["value"],
-            f"{QUANTIZED}/bits_per_weight": size["bits_per_weight"],
-            f"{QUANTIZED}/megabytes": size["bytes"] / 1e6,
+            f"{QUANTIZED}/bits_per_weight": bits,
+            f"{QUANTIZED}/megabytes": size / 1e6,
             f"{QUANTIZED}/drift_per_token": changed["drift"]["per_token"],
             f"{QUANTIZED}/same_choice": changed["drift"]["same_choice"],
         },
@@ -140,7 +142,7 @@ def _tags(run: RunFolder, place: Place, summary: Mapping[str, Any]) -> dict[str,
         "method": str(summary["method"]),
         "bits": str(summary["bits"]),
         "group": str(summary["group"]),
-        "bits_per_weight": f"{summary['size']['bits_per_weight']:.4g}",
+        "bits_per_weight": f"{size_of(summary, summary['kept'])[1]:.4g}",
         "base_model": str(run.setting("model", "name", "")),
         "semantics": semantics_of(run),
         "tasks": str(run.setting("tasks", "bank", "driving")),
@@ -185,14 +187,14 @@ def _after(summary: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
-    size, dense = summary["size"], name == "bf16"
+    size, bits = size_of(summary, name)
     return {
         "weights": name,
         "kept": name == summary["kept"],
         **{key.replace("_", " "): percent(one["all"][key]) for key in _RATES},
         "perplexity": round(float(one["perplexity"]["neutral"]), 3),
-        "megabytes": round((size["bytes_bf16"] if dense else size["bytes"]) / 1e6, 1),
-        "bits per weight": 16.0 if dense else round(size["bits_per_weight"], 2),
+        "megabytes": round(size / 1e6, 1),
+        "bits per weight": round(bits, 2),
     }
 
 

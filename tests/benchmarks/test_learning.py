@@ -194,6 +194,49 @@ def test_each_seed_has_the_champion_of_its_own_choice(run, tmp_path):
     assert "best answers to train tasks" in table.notes[0]
 
 
+def small(right):
+    rates = {name: rate(right, right / 2, 1.0) for name in RATES}
+    return {"all": {"answers": 8, **rates}, "splits": {"test": {}}, "perplexity": {"neutral": 20.0}}
+
+
+def change(lost):
+    interval = rate(-lost / 8, -0.5, 0.0)
+    drift = {"per_token": 0.25, "same_choice": 0.9}
+    return {
+        "strict_success": {**interval, "lost": lost, "gained": 0},
+        "by_task": interval,
+        "drift": drift,
+    }
+
+
+RATES = ("strict_success", "paper_score", "parse_rate")
+QUANTIZED = {
+    "base": "merged",
+    "method": "gptq",
+    "bits": 4,
+    "group": 64,
+    "symmetric": False,
+    "size": {"weights": 100, "bytes_bf16": 200, "bytes": 60, "adapter_bytes": 10},
+    "models": {"bf16": small(1.0), "quantized": small(0.75), "recovered": small(1.0)},
+    "compared": {"quantized": change(2), "recovered": change(0)},
+    "kept": "recovered",
+    "gate": {"passed": True, "reasons": []},
+}
+
+
+def test_the_champion_in_few_bits(run):
+    assert tables_of(run)["The champion in few bits"]["rows"] == []
+    write(run / "quantize" / "summary.json", json.dumps(QUANTIZED))
+    table = tables_of(run)["The champion in few bits"]
+    kept = "with an adapter trained on it, kept"
+    assert column(table, "lost") == {"16 bits": None, "4 bits": 2, kept: 0}
+    assert column(table, "bits per weight") == {"16 bits": 16.0, "4 bits": 4.8, kept: 5.6}
+    assert column(table, "answers proven correct")["4 bits"] == rate(0.75, 0.375, 1.0)
+    assert column(table, "points on 16 bits")["4 bits"] == "−25.0 (−50.0 to 0.0)"
+    assert "with the adapter merged into them. 8 answers to tasks of test" in table["notes"][0]
+    assert table["notes"][0].endswith("The gate passed.")
+
+
 def test_one_run_has_no_table_of_seeds(run):
     assert tables_of(run)["Training seeds"]["rows"] == []
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from grid_model import on_grid
+from safetensors.torch import load_file
 from small_run import small_config
 
 from pipeline.cli import run as specdrive
 from pipeline.files import read_rows
 from pipeline.quantized import making
 from pipeline.quantized.measuring import compare
+from pipeline.quantized.size import size_of
 from pipeline.runs.folder import open_run
 from pipeline.runs.launch import carry_out
 from pipeline.runs.manifest import artefacts
@@ -94,7 +97,8 @@ def test_both_models_are_asked_the_same(context):
     assert summary["gate"] == {"passed": True, "reasons": [], "drop": 0.0, "max_drop": 0.01}
     assert summary["kept"] == "quantized"
     assert summary["training"] is summary["adapter"] is None
-    assert 4 < summary["size"]["bits_per_weight"] < 16
+    assert 4 < size_of(summary, "quantized")[1] < 16
+    assert size_of(summary, "bf16")[1] == 16
     assert not (found.work / "adapter").exists()
     assert not list(found.work.rglob("*-of-*"))
 
@@ -136,6 +140,10 @@ def test_recovery_trains_on_the_quantized_weights(context, base):
     assert drifts[0] != drifts[1]
     trained = json.loads((found.partial / "recovered/adapter/adapter_config.json").read_text())
     assert trained["base_model_name_or_path"] == summary["name"]
+    tensors = load_file(found.partial / "recovered/adapter/adapter_model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    assert summary["size"]["adapter_bytes"] == 2 * numbers
     # Nothing was gained, so nothing more has to run beside the weights.
     assert summary["kept"] == "quantized"
     assert (found.work / "adapter").exists() is (base == "separate")

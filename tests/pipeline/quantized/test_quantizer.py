@@ -7,6 +7,7 @@ import json
 import pytest
 from small_run import small_config
 
+from pipeline.quantized.size import size_of
 from pipeline.runs.launch import carry_out
 from pipeline.stages import quantize
 from pipeline.stages.context import PARTIAL, StageContext
@@ -39,7 +40,7 @@ def test_methods(small_run, small_model, tmp_path, method):
     assert ("answers to calibrate with" in told) is (method == "awq")
     assert "quantizing" in told
     assert summary["method"] == method
-    assert 4 < summary["size"]["bits_per_weight"] < 16
+    assert 4 < size_of(summary, "quantized")[1] < 16
     assert 0 < summary["compared"]["quantized"]["drift"]["per_token"] < 0.1
     again, _ = run_stage(tmp_path / "again", small_run / "select", config)
     assert again == summary

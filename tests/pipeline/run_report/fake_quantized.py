@@ -77,7 +77,7 @@ def add_quantized(
         "activation_bits": 16,
         "kv": "bf16",
         "adapter": None,
-        "size": {"weights": 1000, "bytes_bf16": 2_000_000, "bytes": 580_000, "bits_per_weight": 4.64},
+        "size": {"weights": 1_000_000, "bytes_bf16": 2_000_000, "bytes": 580_000, "adapter_bytes": 30_000},
         "samples": 2,
         "seeds": [0],
         "temperature": 0.2,

@@ -56,6 +56,14 @@ def test_recovery_is_a_row_of_its_own(run):
     assert list(rows(found)) == ["16 bits", "4 bits", "with an adapter trained on it kept"]
     assert "Gate passed." in found.text
     assert "Its adapter stays beside the quantized base." in found.text
+    assert [row[4:] for row in rows(found).values()] == [
+        ["2.0", "16.24"], ["0.6", "4.88"], ["0.6", "4.88"],
+    ]  # fmt: skip
+
+
+def test_what_is_trained_beside_merged_weights_counts(run):
+    add_quantized(run, after=33, recovered=38)
+    assert [row[5] for row in rows(section(run)).values()] == ["16.00", "4.64", "4.88"]
 
 
 def test_costs_name_the_stage(run):
