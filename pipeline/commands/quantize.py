@@ -28,7 +28,7 @@ _SHOWN = 4
     "--method",
     "-m",
     type=click.Choice(METHODS),
-    default="awq",
+    default="gptq",
     show_default=True,
     help="rtn rounds to nearest; exact takes over weights that lie on a grid already.",
 )
