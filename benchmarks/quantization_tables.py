@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.learning.page import Cell as TableCell
 from benchmarks.learning.page import Table
-from benchmarks.quantization_cells import NARROW, Cell, Method, Weights
+from benchmarks.quantization_cells import NARROW, Cell, Method, Weights, all_cells
 from benchmarks.quantization_text import WINDOW, increase_spread
 from benchmarks.quantization_work import Plan
 from benchmarks.results import Row, at_least
@@ -194,6 +194,8 @@ def about(found: Found, plan: Plan) -> list[str]:
         return []
     text = one["text"]
     count, length = plan.calibration
+    missing = [cell.name for cell in all_cells() if cell not in found]
+    left = f"Not measured so far: {', '.join(missing)}."
     return [
         f"The text is all help topics of Python's standard library (`pydoc_data.topics`, "
         f"{text['hash'][:19]}…), {text['predicted']:,} predicted tokens in windows of {WINDOW}. "
@@ -202,6 +204,7 @@ def about(found: Found, plan: Plan) -> list[str]:
         "consecutive words of these are in the text. Everything is computed by the native engine "
         "with 16-bit activations, bf16 included. The embedded model's weights lie on Q4_1's grid "
         "of 32 already: importing them exactly loses nothing, and says nothing of a method.",
+        *([left] if missing else []),
     ]
 
 
