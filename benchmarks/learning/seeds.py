@@ -15,7 +15,7 @@ from pipeline.runs.comparison import flattened
 Row = Mapping[str, Cell]
 
 _CHAMPION = "champion"
-_NOT_LEARNING = ("name", "workers", "tracking.", "model.device", "select.", "variants")
+_NOT_LEARNING = ("name", "workers", "tracking.", "model.device", "select.", "quantize.", "variants")
 _MEASURING = ("evaluate.samples", "evaluate.seeds", "evaluate.splits", "evaluate.robustness",
               "evaluate.perplexity", "evaluate.every_round")  # fmt: skip
 
