@@ -36,6 +36,7 @@ LoadStages = Callable[[], Mapping[str, Stage]]
 _THREADS = "OMP_NUM_THREADS"
 _PR_SET_PDEATHSIG = 1
 _LOOK = 0.5
+_PATIENCE = 5.0
 
 
 def next_step(
@@ -125,11 +126,15 @@ class Crew:
         return done
 
     def dismiss(self) -> None:
-        """End all processes at once: what they have saved is kept."""
+        """End all processes, those that work at once: what they have saved is kept."""
         for worker in self._workers:
+            if worker.step is not None:
+                worker.process.kill()
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join(_PATIENCE)  # one that waits ends by itself, and tidies up
             worker.process.kill()
             worker.process.join()
-            worker.connection.close()
         self._workers.clear()
 
     def _give(self, step: Step) -> None:

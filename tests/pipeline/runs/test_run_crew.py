@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Mapping
@@ -80,6 +81,17 @@ def sleeping_stages() -> Mapping[str, Stage]:
     return world.stages()
 
 
+def tidying_stages() -> Mapping[str, Stage]:
+    """The process that selects has something left to do when it ends."""
+
+    def leave(context: StageContext) -> None:
+        atexit.register((context.work.parent / "tidied").write_text, "")
+
+    world = World(Path())
+    world.acts["select"] = leave
+    return world.stages()
+
+
 def carry_out(folder: Path, load, after=lambda _step: None) -> int:
     return Crew(World(folder).engine(CONFIG), load, 2).execute(STEPS, after)
 
@@ -111,6 +123,11 @@ def test_a_failure_ends_all_and_the_rest_is_resumed(tmp_path, load, error, messa
     carry_out(tmp_path / "run", quiet_stages)
     World(tmp_path / "whole").go(CONFIG)
     assert content(tmp_path / "run") == content(tmp_path / "whole")
+
+
+def test_processes_end_by_themselves_when_all_is_done(tmp_path):
+    carry_out(tmp_path, tidying_stages)
+    assert list(tmp_path.rglob("tidied"))
 
 
 def test_nobody_goes_on_when_the_run_is_killed(tmp_path):
