@@ -243,7 +243,8 @@ class Work:
 
     def _cell_key(self, cell: Cell) -> str:
         """Of a cell's measurements."""
-        which = (cell.name, cell.kv, cell.adapter, cell.answers)
+        beside = folder_hash(CHAMPION) if cell.adapter else cell.adapter
+        which = (cell.name, cell.kv, beside, cell.answers)
         return digest(self._key(cell), which, asdict(self._plan), self.text.hash)
 
     def _file(self, cell: Cell) -> Path:
