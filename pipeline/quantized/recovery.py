@@ -73,8 +73,8 @@ def recover(
 ) -> tuple[Path, dict[str, Any]]:
     """Train an adapter on a quantized model; its folder and the training's summary.
 
-    The adapter is rounded to bfloat16, in which it is served. What an interrupted attempt has
-    trained is not trained again.
+    The adapter is rounded to float16, as it is served. What an interrupted attempt has trained is
+    not trained again.
 
     Args:
         checkpoint: Folder of the quantized model.
@@ -112,7 +112,7 @@ def recover(
             mixed=computes_in_bfloat16(settings, model),
         )
     held = network.state_dict()
-    kept = {name: held[name].bfloat16() for name in held if "lora_" in name}
+    kept = {name: held[name].half() for name in held if "lora_" in name}
     save_adapter(network, folder / ADAPTER, dataclasses.replace(model, identifier=base), kept)
     found = {
         "steps": steps,

@@ -141,7 +141,7 @@ def test_recovery_trains_on_the_quantized_weights(context, base):
     trained = json.loads((found.partial / "recovered/adapter/adapter_config.json").read_text())
     assert trained["base_model_name_or_path"] == summary["name"]
     tensors = load_file(found.partial / "recovered/adapter/adapter_model.safetensors")
-    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
     numbers = sum(tensor.numel() for tensor in tensors.values())
     assert summary["size"]["adapter_bytes"] == 2 * numbers
     # Nothing was gained, so nothing more has to run beside the weights.
