@@ -10,7 +10,7 @@ from typing import Any
 from verifier.errors import InputError
 
 WEIGHTS = "adapter_model.safetensors"
-_CONFIG = "adapter_config.json"
+CONFIG = "adapter_config.json"
 _LAYERS = (".lora_A.weight", ".lora_B.weight")
 _PACKED = "U8"
 """Number format of codes that stand two to a byte (see `serving.checkpoint`)."""
@@ -110,14 +110,14 @@ def _tensors(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def _config(adapter: Path) -> dict[str, Any]:
-    file = adapter / _CONFIG
+    file = adapter / CONFIG
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             "not a LoRA adapter",
             file=adapter,
-            remedy=f"name a folder that holds {_CONFIG}",
+            remedy=f"name a folder that holds {CONFIG}",
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", file=file, remedy="get it again") from None

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters import CONFIG, WEIGHTS
 from pipeline.evaluation import Judge
 from pipeline.files import read_rows, write_bytes, write_rows, write_text
 from pipeline.runs.folder import RunFolder
@@ -22,7 +23,6 @@ from verifier.semantics import load_semantics
 from verifier.vocabulary import load_vocabulary
 from verifier.yaml_files import load_json
 
-WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 SCORES, CERTIFICATES = "scores.json", "certificates.jsonl"
 
 _BASE = "round-00"
@@ -55,12 +55,12 @@ def export_champion(run: RunFolder, folder: Path) -> dict[str, Any]:
         "base": _result(run.path / _BASE / "evaluate" / "summary.json", run),
     }
     write_bytes(folder / WEIGHTS, _rounded(source / WEIGHTS))
-    write_text(folder / ADAPTER_CONFIG, (source / ADAPTER_CONFIG).read_text("utf-8"))
+    write_text(folder / CONFIG, (source / CONFIG).read_text("utf-8"))
     shutil.copyfile(run.path / "config.yaml", folder / "config.yaml")
     write_text(folder / SCORES, json.dumps(scores, indent=1) + "\n")
     certificates = list(_certificates(run, run.path / chosen / "evaluate" / "answers.jsonl"))
     write_rows(folder / CERTIFICATES, certificates)
-    base = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
+    base = json.loads((folder / CONFIG).read_text("utf-8"))["base_model_name_or_path"]
     write_text(folder / "README.md", _card(base, scores, len(certificates)))
     return scores
 

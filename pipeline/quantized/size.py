@@ -10,9 +10,10 @@ from typing import Any
 from pipeline.adapters import WEIGHTS as ADAPTER_WEIGHTS
 from pipeline.adapters import tensor_shapes
 
+BEFORE, AFTER, RECOVERED = "bf16", "quantized", "recovered"
+"""What the models of the stage ``quantize`` are called."""
+
 _WEIGHTS = "model.safetensors"
-_DENSE = "bf16"
-_RECOVERED = "recovered"
 _BYTES = 2
 """Of a number in 16 bits: in dense weights, and in adapters when they are served."""
 
@@ -45,8 +46,8 @@ def size_of(summary: Mapping[str, Any], name: str) -> tuple[int, float]:
         name: ``bf16``, ``quantized`` or ``recovered``.
     """
     size = summary["size"]
-    total = size["bytes_bf16"] if name == _DENSE else size["bytes"]
-    if summary["base"] == "separate" or name == _RECOVERED:
+    total = size["bytes_bf16"] if name == BEFORE else size["bytes"]
+    if summary["base"] == "separate" or name == RECOVERED:
         total += size.get("adapter_bytes", 0)
     return total, 8 * total / size["weights"]
 

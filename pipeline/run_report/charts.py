@@ -209,9 +209,7 @@ def _axes(chart: Chart, scale: _Scale, rows: Sequence[float]) -> list[Markup]:
     for value, text in chart.levels:
         y = scale.y(value)
         out.append(_element("line", class_="level", x1=left, x2=right, y1=y, y2=y))
-        out.append(
-            _element("text", text, class_="part", x=right - 4, y=y + 13, text_anchor="end")
-        )
+        out.append(_element("text", text, class_="part", x=right - 4, y=y + 13, text_anchor="end"))
     for value, text in chart.x_ticks or _x_ticks(scale):
         x = scale.x(value)
         out.append(_element("text", text, class_="tick", x=x, y=bottom + 16, text_anchor="middle"))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.adapters import adapter_hash
 from pipeline.config import QuantizeConfig, RunConfig
 from pipeline.files import write_rows, write_text
+from pipeline.quantized.size import AFTER, BEFORE, RECOVERED, sizes
 from pipeline.stages.context import StageContext
 from pipeline.stages.generate import TASKS
 from pipeline.stages.select import ADAPTER, SELECTION
@@ -36,7 +37,6 @@ NEEDS: tuple[str, ...] = ()
 """Its inputs are ``select`` and, where it may train, ``round-01/generate`` of every round."""
 
 CHECKPOINT, ANSWERS, SUMMARY = "quantized", "answers.jsonl", "summary.json"
-BEFORE, AFTER, RECOVERED = "bf16", "quantized", "recovered"
 
 _SLACK = 1e-9
 
@@ -80,7 +80,6 @@ def run(context: StageContext) -> None:
     from pipeline.models import load_model
     from pipeline.quantized.making import copied
     from pipeline.quantized.measuring import compare, measure
-    from pipeline.quantized.size import sizes
 
     job = _job(context)
     dense = _dense(job)

@@ -7,12 +7,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters import CONFIG, WEIGHTS
 from pipeline.files import write_bytes, write_text
 from pipeline.models import DEFAULT_MODEL, PUBLIC_NAME, LanguageModel
 from pipeline.training.settings import TrainSettings
 from verifier.errors import InputError
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 def with_adapter(network: Any, settings: TrainSettings, adapter: Path | None) -> Any:

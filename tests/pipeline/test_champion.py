@@ -6,7 +6,8 @@ import shutil
 import pytest
 from safetensors.torch import load_file
 
-from pipeline.champion import CERTIFICATES, SCORES, WEIGHTS, export_champion
+from pipeline.adapters import WEIGHTS
+from pipeline.champion import CERTIFICATES, SCORES, export_champion
 from pipeline.cli import run as specdrive
 from pipeline.files import read_rows, write_rows
 from pipeline.runs.folder import open_run

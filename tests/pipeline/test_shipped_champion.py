@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters import check_adapter
-from pipeline.champion import CERTIFICATES, SCORES, WEIGHTS
+from pipeline.adapters import WEIGHTS, check_adapter
+from pipeline.champion import CERTIFICATES, SCORES
 from pipeline.config_files import load_config
 from pipeline.evaluation import Judge
 from pipeline.files import read_rows
