@@ -70,13 +70,12 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def _elapsed(run: Run, together: float) -> str:
     """Said where stages ran side by side; pauses of a run that was stopped are left out."""
-    spans = [
-        (started, stage.seconds)
+    took = elapsed(
+        (str(stage.manifest.get("started") or ""), stage.seconds)
         for stage in run.stages
-        if stage.seconds is not None and (started := str(stage.manifest.get("started") or ""))
-    ]
-    took = elapsed(spans)
-    return duration(took) if spans and took < SIDE_BY_SIDE * together else ""
+        if stage.seconds is not None
+    )
+    return duration(took) if took < SIDE_BY_SIDE * together else ""
 
 
 def _machine(run: Run) -> str:

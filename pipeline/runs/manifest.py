@@ -138,10 +138,16 @@ def elapsed(spans: Iterable[tuple[str, float]]) -> float:
 
     Args:
         spans: When each began (ISO 8601) and how many seconds it took. One that was interrupted
-            counts as if it had not been.
+            counts as if it had not been; if the start of one is not known, all count for
+            themselves.
     """
+    spans = tuple(spans)
+    try:
+        known = sorted((datetime.fromisoformat(at).timestamp(), took) for at, took in spans)
+    except ValueError:
+        return sum(took for _, took in spans)
     total, until = 0.0, float("-inf")
-    for began, seconds in sorted((datetime.fromisoformat(at).timestamp(), s) for at, s in spans):
+    for began, seconds in known:
         total += max(0.0, began + seconds - max(began, until))
         until = max(until, began + seconds)
     return total

@@ -22,3 +22,8 @@ def test_elapsed_counts_each_second_at_work_once(found):
 def test_starts_in_other_time_zones_are_the_same_moments():
     here, there = "2026-01-31T10:00:00+00:00", "2026-01-31T12:00:00+02:00"
     assert elapsed([(here, 60.0), (there, 60.0)]) == 60.0
+
+
+def test_without_a_start_nothing_counts_as_side_by_side():
+    assert elapsed([("2026-01-31T10:00:00+00:00", 60.0), ("", 60.0)]) == 120.0
+    assert elapsed([]) == 0.0
