@@ -78,6 +78,9 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 160)
     names = options.only or (list(QUICK_CELLS) if options.quick else [])
     cells = chosen(names, options.core)
+    for name in names:
+        if not any(name in cell.name for cell in cells):
+            parser.error(f"no cell has {name!r} in its name; --list names them")
     if options.list:
         console.print("\n".join(cell.name for cell in cells), highlight=False)
         return 0

@@ -153,6 +153,7 @@ class Work:
         if folder.is_dir():
             return folder
         rows = self._calibration(cell.weights) if _calibrated(cell) else []
+        resumed = folder.with_name(f".{folder.name}.quantizing").is_dir()
         began = time.perf_counter()
 
         def progress(done: int, total: int) -> None:
@@ -160,7 +161,7 @@ class Work:
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         serving.quantization.quantize_model(dense, folder, settings, rows, progress)
-        seconds = time.perf_counter() - began
+        seconds = None if resumed else time.perf_counter() - began
         _seconds_file(folder).write_text(json.dumps(seconds))
         return folder
 

@@ -1,13 +1,14 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import quantization_text
+from benchmarks import quantization, quantization_text, quantization_work
 from benchmarks.quantization import chosen
 from benchmarks.quantization_cells import NARROW, Cell, all_cells
 from benchmarks.quantization_tables import about, ordered, quality_rows, quality_tables
 from benchmarks.quantization_text import evaluation_text, increase_spread
-from benchmarks.quantization_work import Plan
+from benchmarks.quantization_work import Plan, Work
 
 SIZES = [511] * 9 + [100]
 PREDICTED = sum(SIZES)
@@ -126,6 +127,30 @@ def test_text_is_not_that_of_the_calibration(monkeypatch):
     monkeypatch.setattr(quantization_text, "prose", lambda: "before " + text[5000:6000])
     with pytest.raises(ValueError, match="calibrated with"):
         evaluation_text()
+
+
+def test_what_is_measured_beside_an_adapter_follows_from_the_adapter(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_model.safetensors").write_text(name)
+    identities = {}
+    for cell in (Cell("original", "rtn"), Cell("original", "rtn", adapter=True)):
+        for champion in ("one", "two"):
+            monkeypatch.setattr(quantization_work, "CHAMPION", tmp_path / champion)
+            work = Work(tmp_path, Plan(windows=1), lambda _: None)
+            work.__dict__["text"] = SimpleNamespace(hash="of the text")
+            work.__dict__["_base"] = SimpleNamespace(folder=tmp_path / "one")
+            identities.setdefault(cell.adapter, set()).add(work._cell_key(cell))
+    assert len(identities[False]) == 1
+    assert len(identities[True]) == 2
+
+
+def test_a_part_that_no_cell_has_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["quantization", "--only", "nowhere"])
+    with pytest.raises(SystemExit) as ended:
+        quantization.main()
+    assert ended.value.code == 2
+    assert "no cell has 'nowhere' in its name" in capsys.readouterr().err
 
 
 def test_cells_are_equal_whatever_is_measured_of_them():
